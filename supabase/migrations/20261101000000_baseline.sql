@@ -118,6 +118,27 @@ end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
 
+create type private.rule as (path text, message text, is_broken boolean);
+comment on type private.rule is 'A rule of a request: which field it is of, what it says, and whether it is broken.';
+
+create function private.require(rules private.rule[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from unnest(rules) as rule
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+end
+$$;
+comment on function private.require(private.rule[]) is 'PT400 that names every rule that is broken.';
+
 create function private.is_direct_write()
 returns boolean
 language plpgsql
@@ -156,7 +177,9 @@ declare
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
   where candidate.pronamespace = 'private'::regnamespace
-    and candidate.proname = coalesce(publish.function_name, publish.name);
+    and candidate.proname = coalesce(publish.function_name, publish.name)
+    -- What takes its caller as an argument is for other functions; see private.publish_booking.
+    and candidate.proargnames[1] is distinct from 'actor';
   arguments := pg_get_function_arguments(known.oid);
   if first_argument is not null then
     arguments := regexp_replace(arguments, '^[^,]+, ', '');
@@ -173,9 +196,9 @@ begin
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
   execute format('comment on function public.%I is %L', name, about);
-  execute format('grant execute on function public.%I, private.%I to %I', name, known.proname, caller);
+  execute format('grant execute on function public.%I, %s to %I', name, known.oid::regprocedure, caller);
   if obj_description(known.oid, 'pg_proc') is null then
-    execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
+    execute format('comment on function %s is %L', known.oid::regprocedure, 'What public.' || name || ' does.');
   end if;
 end
 $$;
@@ -188,16 +211,46 @@ create function private.publish_booking(
   name text, about text, function_name text default null, first_argument text default null
 )
 returns void
-language sql
+language plpgsql
 set search_path = ''
-begin atomic
-  select private.publish(
-    publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)',
-    function_name => publish_booking.function_name, first_argument => publish_booking.first_argument
+as $$
+declare
+  written pg_catalog.pg_proc;
+  arguments text;
+begin
+  select known.* into written from pg_catalog.pg_proc as known
+  where known.pronamespace = 'private'::regnamespace and known.proname = publish_booking.name
+    and known.proargnames[1] = 'actor';
+  if found then
+    if obj_description(written.oid, 'pg_proc') is null then
+      execute format('comment on function %s is %L', written.oid::regprocedure, 'What public.' || name || ' does.');
+    end if;
+    arguments := replace(pg_get_function_arguments(written.oid), 'actor private.actor', '');
+    execute format(
+      $function$
+        create function private.%1$I(%2$s) returns jsonb language plpgsql security definer
+        set search_path = '' set timezone = 'UTC' set lock_timeout = '5s' set plan_cache_mode = 'force_generic_plan'
+        as $body$
+        begin
+          return private.%1$I(%3$s);
+        exception
+          when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+            perform private.raise_busy(sqlstate, sqlerrm);
+        end
+        $body$
+      $function$,
+      name, concat_ws(', ', nullif(ltrim(arguments, ', '), ''), 'request_id text default null'),
+      array_to_string('private.begin_booking(request_id)'::text || written.proargnames[2:], ', ')
+    );
+  end if;
+  perform private.publish(
+    name, about, answer => 'private.leave_booking(%s)', function_name => function_name, first_argument => first_argument
   );
-end;
+end
+$$;
 comment on function private.publish_booking(text, text, text, text) is
-  'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';
+  'Publishes a booking function. What private.<name>(actor, ...) does, it does for the caller, who is asked first: with the '
+  'settings of every booking, with PT503 where it gives way to others, and ended by private.leave_booking.';
 
 -- === schemas/tenancy/tenancy.sql ===
 
@@ -1608,78 +1661,35 @@ comment on function private.coverage_gap(uuid, uuid, text, text, date) is
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 
-alter table public.payers enable row level security;
-create policy role_scoped_select on public.payers for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payers for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payers for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payers is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payers is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payers is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payers to service_role;
-grant select on public.payers to authenticated;
-
-alter table public.payer_rules enable row level security;
-create policy role_scoped_select on public.payer_rules for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payer_rules for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payer_rules for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payer_rules is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payer_rules is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payer_rules is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payer_rules to service_role;
-grant select on public.payer_rules to authenticated;
-
-alter table public.payer_code_rules enable row level security;
-create policy role_scoped_select on public.payer_code_rules for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payer_code_rules for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payer_code_rules for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payer_code_rules is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payer_code_rules is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payer_code_rules is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payer_code_rules to service_role;
-grant select on public.payer_code_rules to authenticated;
-
-alter table public.payer_concurrency_rules enable row level security;
-create policy role_scoped_select on public.payer_concurrency_rules for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payer_concurrency_rules for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payer_concurrency_rules for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payer_concurrency_rules is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payer_concurrency_rules is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payer_concurrency_rules is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payer_concurrency_rules to service_role;
-grant select on public.payer_concurrency_rules to authenticated;
-
+do $$
+declare
+  name text;
+begin
+  foreach name in array '{payers,payer_rules,payer_code_rules,payer_concurrency_rules}'::text[] loop
+    execute format(
+      $policies$
+        alter table public.%1$I enable row level security;
+        create policy role_scoped_select on public.%1$I for select to authenticated
+          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+        create policy role_scoped_select_insert on public.%1$I for insert to authenticated with check (
+          organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+        );
+        create policy role_scoped_select_update on public.%1$I for update to authenticated
+          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+          with check (
+            organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+          );
+        comment on policy role_scoped_select on public.%1$I is 'Staff read payers and their rules.';
+        comment on policy role_scoped_select_insert on public.%1$I is 'A super_admin enters payers and their rules.';
+        comment on policy role_scoped_select_update on public.%1$I is 'A super_admin edits payers and their rules.';
+        grant select, insert, update on public.%1$I to service_role;
+        grant select on public.%1$I to authenticated;
+      $policies$,
+      name
+    );
+  end loop;
+end
+$$;
 grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
 grant
   insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
@@ -3869,48 +3879,38 @@ declare
 begin
   -- One pass for each batch, mostly one: its new places minus what its sessions have now.
   for move in
-    select batch.id, batch.expires_at, places.wanted, places.own_ids
+    select found.batch, held.slots, held.own_ids
     from unnest(batch_ids) as named (id)
     cross join lateral (
-      select known.* from public.hold_batches as known
+      select known as batch from public.hold_batches as known
       where known.organization_id = move_claims.organization_id and known.id = named.id and known.is_move offset 0
-    ) as batch
+    ) as found
     cross join lateral (
       select
         array_agg(row(
-          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id,
-          case when batch.keeps_places then kept.room_id else batch.room_id end,
-          case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
-          case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
-        )::private.place) as wanted,
+          hold.id, hold.occurrence_index, hold.hold_key, hold.client_id, null, hold.session_id, hold.start_time, hold.end_time,
+          hold.time_zone, hold.civil_start, hold.lanes, null, null
+        )::private.slot order by hold.occurrence_index, hold.id) as slots,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
         select known.* from public.session_holds as known
-        where known.organization_id = move_claims.organization_id and known.batch_id = batch.id and known.status = 'held'
+        where known.organization_id = move_claims.organization_id and known.batch_id = named.id and known.status = 'held'
         offset 0
       ) as hold
       cross join lateral (
-        select known.* from public.sessions as known
+        select known.id, known.group_id from public.sessions as known
         where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
       ) as session
-      -- Of a group, its row has the room and the buffers.
-      cross join lateral (
-        select coalesce(max(known.room_id::text)::uuid, session.room_id) as room_id,
-          coalesce(max(known.buffer_before_minutes), session.buffer_before_minutes) as buffer_before_minutes,
-          coalesce(max(known.buffer_after_minutes), session.buffer_after_minutes) as buffer_after_minutes
-        from public.session_groups as known
-        where batch.keeps_places and known.organization_id = move_claims.organization_id and known.id = session.group_id
-      ) as kept
-    ) as places
-    where places.wanted is not null
+    ) as held
+    where held.slots is not null
   loop
     claims := claims || array(
       select row(
-        move_claims.organization_id, move.id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
-        move.expires_at
+        move_claims.organization_id, (move.batch).id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
+        (move.batch).expires_at
       )::private.claims
       from unnest(private.subtract_cells(
-        private.cells_of(private.claimed(organization_id, move.wanted)),
+        private.cells_of(private.claimed(organization_id, private.places_of_slots(move.batch, move.slots, false))),
         private.cells_of(private.claimed(organization_id, private.places_of(organization_id, move.own_ids)))
       )) as cell
       cross join lateral unnest(cell.times) as piece (during)
@@ -4322,8 +4322,8 @@ begin
 end
 $$;
 comment on function private.begin_booking(text) is
-  'The caller of a booking function, before it takes any lock; see private.require_actor. private.publish_booking '
-  'sees to its end.';
+  'The caller of a booking function, before it takes any lock; see private.require_actor. Called by what '
+  'private.publish_booking makes, which sees to its end.';
 
 create function private.may_ask(actor private.actor, therapist_id uuid)
 returns boolean
@@ -4596,7 +4596,7 @@ comment on type private.cause is 'Why a request is refused; no code: it is not.'
 -- === schemas/booking/idempotency.sql ===
 
 -- Purpose: a retried request has one effect, and gets the first answer again.
--- Objects: private.idempotency_keys, private.find_replay, private.keep_answer.
+-- Objects: private.idempotency_keys, private.find_replay, private.keep_answer, private.kept.
 -- Watch for: a key is stored in the transaction of its effect, only when the request succeeded. Refusals keep no key.
 
 create table private.idempotency_keys (
@@ -4735,6 +4735,30 @@ end
 $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+create function private.kept(
+  actor private.actor,
+  endpoint text,
+  idempotency_key text,
+  fingerprint bytea,
+  outcome jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, endpoint, idempotency_key, fingerprint, outcome -> 'body',
+      case when endpoint = 'sessions-hold' then (outcome #>> '{body,holdId}')::uuid end
+    );
+  end if;
+  return outcome;
+end
+$$;
+comment on function private.kept(private.actor, text, text, bytea, jsonb) is
+  'The outcome, whose answer is kept under the key when it is one to be kept.';
 
 -- === schemas/booking/request_types.sql ===
 
@@ -5329,33 +5353,23 @@ $$;
 comment on function private.without_blanks(jsonb, integer) is
   'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
 
-create function private.read_request(request jsonb, base anyelement, required text[] default '{}')
+create function private.read_again(request jsonb, base anyelement, required text[])
 returns anyelement
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  fewer jsonb;
+  fewer constant jsonb := private.without_blanks(request);
 begin
-  begin
-    request := jsonb_strip_nulls(request);
-    if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(base) then
-      return jsonb_populate_record(base, request);
-    end if;
-  exception
-    when data_exception or integrity_constraint_violation or statement_too_complex then null;
-  end;
-  fewer := private.without_blanks(request);
   if fewer <> request then
     return private.read_request(fewer, base, required);
   end if;
   perform private.raise_invalid(private.name_bad_fields(request, base, required));
 end
 $$;
-comment on function private.read_request(jsonb, anyelement, text[]) is
-  'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the required '
-  'ones that are not given.';
+comment on function private.read_again(jsonb, anyelement, text[]) is
+  'A request that could not be read: without its blank fields, or PT400 that names what is wrong.';
 
 create function private.make_readable(type_names text[])
 returns void
@@ -5370,17 +5384,34 @@ begin
       $function$
         create function private.mistyped(private.%1$I) returns jsonpath
         language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
-        comment on function private.mistyped(private.%1$I) is %3$L
+        comment on function private.mistyped(private.%1$I) is %3$L;
+        create function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
+        returns private.%1$I language plpgsql stable set search_path = '' as $body$
+        begin
+          begin
+            request := jsonb_strip_nulls(request);
+            if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(null::private.%1$I) then
+              return jsonb_populate_record(base, request);
+            end if;
+          exception
+            when data_exception or integrity_constraint_violation or statement_too_complex then null;
+          end;
+          return private.read_again(request, base, required);
+        end
+        $body$;
+        comment on function private.read_request(jsonb, private.%1$I, text[]) is %4$L;
       $function$,
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
-      'Finds a field of this type whose JSON type is wrong. Made from the type.'
+      'Finds a field of this type whose JSON type is wrong. Made from the type.',
+      'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the '
+      'required ones that are not given.'
     );
   end loop;
 end
 $$;
 comment on function private.make_readable(text[]) is
-  'Lets private.read_request read these types. The jsonpath of each is made once from the catalog: making it for each '
-  'request would cost more than the request.';
+  'Makes private.read_request for these types. The jsonpath of each is made once from the catalog: making it for each '
+  'request would cost more than the request, and so would a look-up that is not a constant.';
 
 select private.make_readable(array[
   'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
@@ -5404,12 +5435,8 @@ begin
   if wanted.session_type is not null then
     wanted.session_type := private.tidy(wanted.session_type);
   end if;
-  if wanted.client_ids = '{}' then
-    wanted.client_ids := null;
-  end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.client_ids := nullif(wanted.client_ids, '{}');
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -5426,9 +5453,7 @@ as $$
 declare
   wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -5448,20 +5473,13 @@ declare
     wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
     wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('remark', 'is required when reason_code is "other"',
-        wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
-      ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
-      ('', 'names nothing to correct', wanted.undo is null and not changes)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('remark', 'is required when reason_code is "other"',
+      wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
+    row('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
+    row('', 'names nothing to correct', wanted.undo is null and not changes)
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -5645,13 +5663,11 @@ begin
   end) order by item.position) into issues
   from (
     select
-      format('occurrences.%s.session_id', place.position - 1) as path,
-      place.position,
-      place.session_id,
+      place.ordinality as position, place.session_id,
+      format('occurrences.%s.session_id', place.ordinality - 1) as path,
       count(place.session_id) over () as moves,
-      row_number() over (partition by place.session_id order by place.position) as turn
-    from unnest(places) with ordinality
-      as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+      row_number() over (partition by place.session_id order by place.ordinality) as turn
+    from unnest(places) with ordinality as place
   ) as item
   where item.moves > 0 and (item.session_id is null or item.turn > 1)
     and (cardinality(places) > 1 or item.session_id is not null);
@@ -5741,11 +5757,10 @@ declare
   usual_length constant interval := wanted.end_time::timestamptz - wanted.start_time::timestamptz;
 begin
   select
-    array_agg(at.slot order by place.position),
-    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.position) filter (where wrong.issues <> '[]'), '$[*][*]')
+    array_agg(at.slot order by place.ordinality),
+    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.ordinality) filter (where wrong.issues <> '[]'), '$[*][*]')
   into slots, issues
-  from unnest(wanted.occurrences) with ordinality
-    as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  from unnest(wanted.occurrences) with ordinality as place
   cross join lateral (
     select case
       when place.time_zone is null or place.time_zone = zone then zone
@@ -5759,7 +5774,7 @@ begin
   ) as begins
   cross join lateral (
     select row(
-      gen_random_uuid(), place.position - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
+      gen_random_uuid(), place.ordinality - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
       own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
@@ -5769,15 +5784,17 @@ begin
     offset 0
   ) as at
   cross join lateral (
-    select coalesce(private.window_issues(at.slot, true, place.start_offset, place.end_offset, as_of), '[]')
+    select coalesce(private.window_issues(
+        at.slot, true, place.start_time_offset_minutes, place.end_time_offset_minutes, as_of
+      ), '[]')
       || case
         when place.time_zone is not null and own.name is null then private.issue(
-          format('occurrences.%s.time_zone', place.position - 1), 'must be a known IANA time zone, like America/Los_Angeles')
+          format('occurrences.%s.time_zone', place.ordinality - 1), 'must be a known IANA time zone, like America/Los_Angeles')
         else '[]'
       end
       || case
         when place.local_start is not null and place.start_time is not null then private.issue(
-          format('occurrences.%s.start_time', place.position - 1), 'must not accompany local_start')
+          format('occurrences.%s.start_time', place.ordinality - 1), 'must not accompany local_start')
         else '[]'
       end as issues
   ) as wrong;
@@ -6002,18 +6019,20 @@ begin
   else
     select
       array_agg(private.listing_at(
-        (place.position - 1)::integer, place.hold_key, place.session,
+        (place.ordinality - 1)::integer, place.hold_key, place.session,
         case when place.cpt is distinct from null then place.cpt else wanted.cpt end, coalesce(known.name, zone)
-      ) order by place.position),
-      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.position), '$[*][*]'),
+      ) order by place.ordinality),
+      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.ordinality), '$[*][*]'),
       codes || array_agg(of.code)
     into listed, wrong, codes
-    from unnest(wanted.occurrences) with ordinality
-      as place (hold_key, session, cpt, start_offset, end_offset, time_zone, notes, position)
+    from unnest(wanted.occurrences) with ordinality as place
     left join public.time_zones as known on known.name = place.time_zone
     cross join lateral private.listing_issues(
-      format('occurrences.%s.', place.position - 1),
-      row(place.hold_key, place.session, place.cpt, place.start_offset, place.end_offset, place.time_zone, null),
+      format('occurrences.%s.', place.ordinality - 1),
+      row(
+        place.hold_key, place.session, place.cpt, place.start_time_offset_minutes, place.end_time_offset_minutes,
+        place.time_zone, null
+      ),
       case when place.time_zone is null then zone else known.name end, false
     ) as of;
   end if;
@@ -7599,28 +7618,21 @@ declare
   by_days constant boolean := wanted.from_date is not null;
   starts_at timestamptz := wanted.start_time::timestamptz;
   ends_at timestamptz := wanted.end_time::timestamptz;
-  issues jsonb;
 begin
   if by_days then
     starts_at := private.start_of_day(wanted.from_date::date, zone);
     ends_at := private.start_of_day(coalesce(wanted.to_date, wanted.from_date)::date + 1, zone);
   end if;
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('start_time', 'excludes from_date: name days or instants',
-        by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
-      ('start_time', 'is required', starts_at is null),
-      ('end_time', 'is required', ends_at is null),
-      (case when by_days then 'to_date' else 'end_time' end,
-        case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
-      (case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-        ends_at > least(starts_at + interval '400 days', '2100-01-01'))
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('start_time', 'excludes from_date: name days or instants',
+      by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
+    row('start_time', 'is required', starts_at is null),
+    row('end_time', 'is required', ends_at is null),
+    row(case when by_days then 'to_date' else 'end_time' end,
+      case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
+    row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
+      ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+  ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end
 $$;
@@ -7653,7 +7665,7 @@ comment on function private.future_sessions(uuid, uuid, tstzrange) is
   'The scheduled sessions, not over yet, that lie in a span at least in part, the earliest first: of one therapist, or with null '
   'of everybody.';
 
-create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
+create function private.cancel_touched(session_ids uuid[], reason text)
 returns integer
 language plpgsql
 set search_path = ''
@@ -7671,61 +7683,67 @@ begin
     order by (asked.position - 1) / 1000
   loop
     outcome := private.cancel_sessions(
-      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null, request_id
+      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null,
+      current_setting('therapist_sessions.request_id', true)
     );
     cancelled := cancelled + (outcome #>> '{body,summary,cancelledCount}')::integer;
   end loop;
   return cancelled;
 end
 $$;
-comment on function private.cancel_touched(uuid[], text, text) is
+comment on function private.cancel_touched(uuid[], text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
-create function private.add_closure(request jsonb, request_id text default null)
+create function private.close_time(
+  actor private.actor,
+  wanted private.closing_request,
+  zone text,
+  absent_id uuid default null
+)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
-#variable_conflict use_column
 declare
-  actor private.actor;
-  wanted private.closing_request;
-  span tstzrange;
-  new_id uuid := gen_random_uuid();
-  touched_ids uuid[];
+  span constant tstzrange := private.closed_span(wanted, zone);
+  new_id constant uuid := gen_random_uuid();
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  if actor.role not in ('admin', 'super_admin') then
-    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
-  end if;
-  wanted := private.read_request(request, null::private.closing_request, '{name}');
-  span := private.closed_span(wanted, (
-    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
-  ));
-
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
-  insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
-  values (
-    actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span)
-  );
-  touched_ids := private.future_sessions(actor.organization_id, null, span);
+  if absent_id is null then
+    insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
+    values (actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span));
+  else
+    insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
+    values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
+  end if;
   return private.success(
     jsonb_build_object(
-      'closureId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
+      case when absent_id is null then 'closureId' else 'exceptionId' end, new_id,
+      'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
-      private.staff_times_to_come(actor.organization_id, null, null, span)
+      private.future_sessions(actor.organization_id, absent_id, span), coalesce(wanted.cancel_sessions, false),
+      private.tidy(wanted.reason), private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
     )
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.close_time(private.actor, private.closing_request, text, uuid) is
+  'Enters a closure of the organization, or time off of a therapist, and says what lies in it. zone: whose days are meant.';
+
+create function private.add_closure(actor private.actor, request jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
+  end if;
+  return private.close_time(actor, private.read_request(request, null::private.closing_request, '{name}'), (
+    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
+  ));
 end
 $$;
 
@@ -7737,55 +7755,25 @@ select private.publish_booking('add_closure',
   'times likewise.'
 );
 
-create function private.add_time_off(request jsonb, request_id text default null)
+create function private.add_time_off(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
-#variable_conflict use_column
 declare
-  actor private.actor;
-  wanted private.closing_request;
-  span tstzrange;
-  absent_id uuid;
+  wanted constant private.closing_request := private.read_request(request, null::private.closing_request);
+  absent_id constant uuid := coalesce(wanted.therapist_id, actor.user_id);
   zone text;
-  new_id uuid := gen_random_uuid();
-  touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.closing_request);
-  absent_id := coalesce(wanted.therapist_id, actor.user_id);
   select therapist.time_zone into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
     and therapist.id = absent_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+    and private.may_ask(actor, therapist.id);
   if zone is null then
     return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
   end if;
-  span := private.closed_span(wanted, zone);
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  perform private.require_same_role(actor);
-  insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
-  values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
-  touched_ids := private.future_sessions(actor.organization_id, absent_id, span);
-  return private.success(
-    jsonb_build_object(
-      'exceptionId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
-    ) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
-      private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
-    )
-  );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.close_time(actor, wanted, zone, absent_id);
 end
 $$;
 
@@ -8493,7 +8481,9 @@ create function private.find_conflicts(
   slots private.slot[],
   wanted private.claims[],
   own_ids uuid[],
-  as_of timestamptz
+  as_of timestamptz,
+  by_person boolean default false,
+  but_pairs boolean default false
 )
 returns private.obstacle
 language plpgsql
@@ -8516,12 +8506,13 @@ begin
       jsonb_strip_nulls(jsonb_build_object(
         'occurrenceIndex', found.occurrence_index,
         'resource', found.resource_kind,
+        'therapistId', case when by_person and found.resource_kind = 'therapist' then found.resource_id end,
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
         'startTime', private.iso(lower(found.overlap)),
         'endTime', private.iso(upper(found.overlap)),
         'expiresAt', private.iso(found.expires_at)
       ))
-      order by found.occurrence_index, found.resource_kind
+      order by found.occurrence_index, found.resource_kind, found.resource_id
     ) filter (where found.is_alive and found.place = 1),
     case when bool_and(found.expires_at is not null) filter (where found.is_alive)
       then max(found.expires_at) filter (where found.is_alive)
@@ -8537,12 +8528,13 @@ begin
       private.is_pair(shared.lanes) as is_pair,
       owner.occurrence_index,
       want.resource_kind,
+      want.resource_id,
       claim.expires_at,
       claim.during::tstzrange * want.during::tstzrange as overlap,
       claim.expires_at is null or claim.expires_at > as_of as is_alive,
       row_number() over (
-        partition by owner.occurrence_index, want.resource_kind
-        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first
+        partition by owner.occurrence_index, want.resource_kind, case when by_person then want.resource_id end
+        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first, claim.during
       ) as place
     from unnest(wanted) as want
     cross join lateral (
@@ -8556,16 +8548,18 @@ begin
     ) as claim
     cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
     cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
-    where owner.occurrence_index is not null
+    where owner.occurrence_index is not null and not (but_pairs and private.is_pair(shared.lanes))
   ) as found;
   return obstacle;
 end
 $$;
-comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz) is
+comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean, boolean) is
   'What is in the way of these claims, apart from what own_ids own. conflicts: one for each occurrence and resource, a '
   'session before a hold, else the hold that expires last; times are the overlap with the request; null when nothing is. '
   'retry_after: when all of them clear, null when a session is among them. has_stale: something expired is in the way. '
-  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs.';
+  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs. by_person: one for each of '
+  'several therapists, with the therapistId that was asked for. but_pairs: without other services of the client that an '
+  'admin sets aside.';
 
 create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
 returns jsonb
@@ -8838,13 +8832,10 @@ begin
       ),
       day.date
     )::private.slot
-    from unnest(slots) with ordinality as slot (
-      hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-      civil_start, lanes, cpt_code, service_date, position
-    )
+    from unnest(slots) with ordinality as slot
     join zone on zone.id = slot.client_id
     cross join lateral (select (slot.start_time at time zone zone.name)::date as date offset 0) as day
-    order by slot.position
+    order by slot.ordinality
   );
 end
 $$;
@@ -8956,11 +8947,11 @@ comment on function private.with_lanes(uuid, private.slot[], int4multirange) is
 create function private.places_of_slots(batch public.hold_batches, slots private.slot[], is_joining boolean)
 returns private.place[]
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin
-  if cardinality(slots) = 1 then
+  if cardinality(slots) = 1 and not batch.keeps_places then
     return array[row(
       slots[1].hold_id, case when not is_joining then coalesce(slots[1].group_id, slots[1].hold_id) end,
       batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slots[1].client_id,
@@ -8971,55 +8962,32 @@ begin
     select row(
       slot.hold_id,
       -- The clients of one occurrence stand on one place.
-      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end,
-      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slot.client_id,
-      slot.lanes, slot.start_time, slot.end_time, batch.expires_at
+      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end, batch.therapist_id,
+      case when batch.keeps_places then kept.room_id else batch.room_id end,
+      case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
+      case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end,
+      slot.client_id, slot.lanes, slot.start_time, slot.end_time, batch.expires_at
     )::private.place
     from (
-      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
-      from unnest(slots) with ordinality as each (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
+      select each.*, row_number() over (partition by each.occurrence_index order by each.ordinality) = 1 as is_first
+      from unnest(slots) with ordinality as each
     ) as slot
+    left join lateral (
+      select coalesce(known.room_id, session.room_id) as room_id,
+        greatest(known.buffer_before_minutes, session.buffer_before_minutes) as buffer_before_minutes,
+        greatest(known.buffer_after_minutes, session.buffer_after_minutes) as buffer_after_minutes
+      from public.sessions as session
+      left join public.session_groups as known
+        on known.organization_id = session.organization_id and known.id = session.group_id
+      where batch.keeps_places and session.organization_id = batch.organization_id and session.id = slot.session_id
+      offset 0
+    ) as kept on true
   );
 end
 $$;
 comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
-  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
-
-create function private.kept_places(batch public.hold_batches, slots private.slot[])
-returns private.place[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      slot.hold_id, case when slot.is_first then slot.hold_id end, batch.therapist_id, coalesce(known.room_id, session.room_id),
-      greatest(known.buffer_before_minutes, session.buffer_before_minutes),
-      greatest(known.buffer_after_minutes, session.buffer_after_minutes), slot.client_id, slot.lanes, slot.start_time,
-      slot.end_time, batch.expires_at
-    )::private.place
-    from (
-      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
-      from unnest(slots) with ordinality as each (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
-    ) as slot
-    cross join lateral (
-      select moved.* from public.sessions as moved
-      where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
-    ) as session
-    left join public.session_groups as known
-      on known.organization_id = session.organization_id and known.id = session.group_id
-  );
-end
-$$;
-comment on function private.kept_places(public.hold_batches, private.slot[]) is
-  'Where sessions would stand that go to the batch''s therapist and keep their rooms and buffers.';
+  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s. '
+  'Sessions of a batch that keeps places keep their rooms and buffers.';
 
 create function private.spans_of(slots private.slot[])
 returns tstzrange[]
@@ -9100,7 +9068,7 @@ begin
       select slot.occurrence_index,
         -- As they were asked for: the client that was named first.
         jsonb_build_object(
-          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.position))[1],
+          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.ordinality))[1],
           -- As private.iso, without a call for each.
           'startTime', to_char(min(slot.start_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
           'endTime', to_char(min(slot.end_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
@@ -9108,14 +9076,11 @@ begin
         ) || case
           when min(coalesce(slot.group_id, moved.group_id)::text) is not null then jsonb_build_object(
             'groupId', min(coalesce(slot.group_id, moved.group_id)::text),
-            'clientIds', jsonb_agg(slot.client_id order by slot.position)
+            'clientIds', jsonb_agg(slot.client_id order by slot.ordinality)
           )
           else '{}'::jsonb
         end as answer
-      from unnest(slots) with ordinality as slot (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
+      from unnest(slots) with ordinality as slot
       left join public.sessions as moved
         on moved.organization_id = batch.organization_id and moved.id = slot.session_id
       group by slot.occurrence_index
@@ -9178,10 +9143,7 @@ declare
   taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
-  claims := private.claimed(batch.organization_id, case
-    when batch.keeps_places then private.kept_places(batch, placed)
-    else private.places_of_slots(batch, placed, is_joining)
-  end);
+  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
     own_ids := array(
@@ -9203,10 +9165,7 @@ begin
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
     placed := private.with_lanes(batch.organization_id, slots, lifted);
-    claims := private.claimed(batch.organization_id, case
-    when batch.keeps_places then private.kept_places(batch, placed)
-    else private.places_of_slots(batch, placed, is_joining)
-  end);
+    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
   if obstacle.conflicts is not null then
@@ -9439,17 +9398,12 @@ $$;
 comment on function private.hold_fingerprint(private.hold_request, boolean) is
   'The fingerprint of a hold: the same for the same request, however its times are written.';
 
-create function private.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
@@ -9467,22 +9421,15 @@ begin
     fingerprint := private.hold_fingerprint(wanted, names_room);
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
   end if;
-  if outcome is null then
-    outcome := private.place_hold(actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room);
-    if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-      perform private.keep_answer(
-        actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-        (outcome #>> '{body,holdId}')::uuid
-      );
-    end if;
+  if outcome is not null then
+    return outcome;
   end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(actor, 'sessions-hold', idempotency_key, fingerprint, private.place_hold(
+    actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room
+  ));
 end
 $$;
-comment on function private.hold_sessions(jsonb, text, text) is
+comment on function private.hold_sessions(private.actor, jsonb, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
 
@@ -9640,35 +9587,28 @@ declare
   wanted private.series_request := private.read_request(request, null::private.series_request);
   part constant private.series_part := wanted.series;
   change constant private.series_change := part.change;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    select field.key as path, 'must not accompany series' as message, field.value not in ('null', '""', '[]') as is_broken
+  perform private.require(array(
+    select row(field.key, 'must not accompany series', field.value not in ('null', '""', '[]'))::private.rule
     from jsonb_each(request) as field
     where field.key in ('start_time', 'end_time', 'start_time_offset_minutes', 'end_time_offset_minutes', 'session_id',
       'client_ids', 'group_id', 'room_id', 'occurrences', 'recurrence')
-    union all
-    values
-      ('series.series_id', 'is required', part.series_id is null),
-      ('series.scope', 'is required', part.scope is null),
-      ('series.from', 'is required: the start of the session, or of the first one, that changes',
-        part."from" is null and part.scope in ('this', 'following')),
-      ('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
-      ('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
-      ('series.change', 'names nothing that changes',
-        jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
-          change.duration_minutes, change.therapist_id) = 0),
-      ('series.change.shift_minutes', 'must not accompany weekday or local_start',
-        change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
-        not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  ) || array[
+    row('series.series_id', 'is required', part.series_id is null),
+    row('series.scope', 'is required', part.scope is null),
+    row('series.from', 'is required: the start of the session, or of the first one, that changes',
+      part."from" is null and part.scope in ('this', 'following')),
+    row('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
+    row('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
+    row('series.change', 'names nothing that changes',
+      jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
+        change.duration_minutes, change.therapist_id) = 0),
+    row('series.change.shift_minutes', 'must not accompany weekday or local_start',
+      change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+      not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
   wanted.session_type := private.tidy(wanted.session_type);
@@ -10004,7 +9944,8 @@ declare
   names_room constant boolean := private.names_room(request);
   change constant jsonb := jsonb_strip_nulls(to_jsonb(part.change))
     || case when names_room then jsonb_build_object('room_id', (part.change).room_id) else '{}' end;
-  fingerprint bytea;
+  -- Of what was asked: once it is confirmed, the same request would mean other places.
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
   outcome jsonb;
   move private.series_move;
 begin
@@ -10012,13 +9953,9 @@ begin
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    -- Of what was asked: once it is confirmed, the same request would mean other places.
-    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   move := private.series_move(actor, wanted);
   if (move.issue).code is null then
@@ -10042,14 +9979,10 @@ begin
       'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
     )) || change
   where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
-  outcome := jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint,
+    jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part))
+  );
 end
 $$;
 comment on function private.hold_series(private.actor, jsonb, text) is
@@ -10182,6 +10115,15 @@ stable
 set search_path = ''
 as $$
 begin
+  if cardinality(listed) = 1 and cardinality(holds) = 1 then
+    return holds[1].status <> 'released' and listed[1].hold_key in (batch.hold_key, holds[1].hold_key)
+      and top.therapist_id = batch.therapist_id and listed[1].therapist_id = batch.therapist_id
+      and top.client_id = holds[1].client_id and listed[1].client_id = holds[1].client_id
+      and listed[1].start_time = holds[1].start_time and listed[1].end_time = holds[1].end_time
+      and listed[1].session_id is null
+      and coalesce(listed[1].session_type, batch.session_type) is not distinct from batch.session_type
+      and coalesce(listed[1].cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
+  end if;
   return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
     select row(
       -- A lone occurrence may be listed by its batch's key.
@@ -10342,13 +10284,10 @@ declare
 begin
   -- A look into an object, not a search of the listing for each occurrence. Of a group one client may be listed for all.
   if cardinality(listed) > 1 then
-    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.position),
-      jsonb_object_agg(listing.hold_key, listing.position)
+    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.ordinality),
+      jsonb_object_agg(listing.hold_key, listing.ordinality)
     into by_client, by_key
-    from unnest(listed) with ordinality as listing (
-      occurrence_index, hold_key, therapist_id, client_id, start_time, end_time, time_zone, session_id, session_type,
-      location_type, cpt_code, cpt_modifiers, position
-    );
+    from unnest(listed) with ordinality as listing;
   end if;
   return array(
     select row(
@@ -10457,7 +10396,20 @@ set search_path = ''
 as $$
 declare
   named private.named_services;
+  code text;
 begin
+  if cardinality(slots) = 1 and (slots[1].hold).group_id is null then
+    code := coalesce(slots[1].service_code, case when not batch.is_move then '97153' end);
+    if code is not null then
+      named.paths := array[slots[1].path || case
+        when slots[1].cpt_code is null and slots[1].session_type is not null then 'session.session_type' else 'cpt.code'
+      end];
+      named.codes := array[code];
+      named.dates := array[slots[1].service_date];
+      named.clients := array[case when not batch.is_move then 1 end];
+    end if;
+    return named;
+  end if;
   -- Whoever named the service by its type alone knows no code.
   select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
     array_agg(service.code), array_agg(service.service_date),
@@ -10832,7 +10784,10 @@ begin
       perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
-  perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  -- The waitlist's offers are made in the name of their therapist: see private.new_batch.
+  if batch.created_by = batch.therapist_id then
+    perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  end if;
   perform private.record_event(
     batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,
@@ -10950,17 +10905,12 @@ comment on function private.listed_by_batch(uuid, uuid, private.listing[]) is
   'What a confirmation lists, for its fingerprint: the only occurrence of a hold is the same by its own key, by the key of '
   'the batch, and when it is not listed at all.';
 
-create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.confirm_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.confirm_request := private.read_confirm_request(request);
   listed private.listing[] := private.listed_of(wanted);
   fingerprint bytea;
@@ -10981,19 +10931,12 @@ begin
       return outcome;
     end if;
   end if;
-  outcome := private.confirm_hold(actor, wanted, listed);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(
+    actor, 'sessions-confirm', idempotency_key, fingerprint, private.confirm_hold(actor, wanted, listed)
+  );
 end
 $$;
-comment on function private.confirm_sessions(jsonb, text, text) is
+comment on function private.confirm_sessions(private.actor, jsonb, text) is
   'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
   'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
@@ -11003,17 +10946,12 @@ comment on function private.confirm_sessions(jsonb, text, text) is
 -- Objects: release_hold; stop_moves.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
-create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.release_hold(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.release_request := private.read_request(request, null::private.release_request, '{hold_key}');
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
   batch public.hold_batches;
@@ -11065,7 +11003,9 @@ begin
       perform private.raise_busy();
     end if;
     perform private.give_back_units(batch.organization_id, array(select each.id from unnest(released) as each));
-    perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    if batch.created_by = batch.therapist_id then
+      perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    end if;
     perform private.record_event(
       actor.organization_id, 'hold.released', 'hold', array(select each.id from unnest(released) as each), as_of,
       therapist_id => batch.therapist_id,
@@ -11075,16 +11015,10 @@ begin
     );
     body := jsonb_build_object('released', true, 'hold', private.released_answer(batch, released, wanted.hold_key));
   end if;
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(body));
 end
 $$;
-comment on function private.release_hold(jsonb, text, text) is
+comment on function private.release_hold(private.actor, jsonb, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
@@ -11194,17 +11128,11 @@ stable
 set search_path = ''
 as $$
 begin
-  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
-  -- moment after the gap.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
-  );
+  return private.instant_at(day::timestamp, zone);
 end
 $$;
-comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+comment on function private.start_of_day(date, text) is
+  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap.';
 
 create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
 returns jsonb
@@ -11246,6 +11174,9 @@ immutable
 set search_path = ''
 as $$
 begin
+  if jsonb_array_length(rows) = 1 then
+    return jsonb_build_array(private.facts_of_row(rows -> 0));
+  end if;
   return (
     select jsonb_agg(private.facts_of_row(item.value) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)
@@ -11348,17 +11279,12 @@ $$;
 comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
   'The sessions of a therapist''s days, or of a series, that start in a span.';
 
-create function private.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.cancel_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.cancel_request := private.read_cancel_request(request);
   fingerprint bytea;
   outcome jsonb;
@@ -11464,19 +11390,12 @@ begin
   from unnest(target_ids) as named (id);
   perform private.end_sessions(actor, target_ids, 'cancelled', as_of);
 
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-      jsonb_build_object('summary', summary)
-    );
-  end if;
-  return private.success(jsonb_build_object('summary', summary));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(
+    actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(jsonb_build_object('summary', summary))
+  );
 end
 $$;
-comment on function private.cancel_sessions(jsonb, text, text) is
+comment on function private.cancel_sessions(private.actor, jsonb, text) is
   'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
   'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
@@ -11595,20 +11514,13 @@ set search_path = ''
 as $$
 declare
   wanted private.extend_request := private.read_request(request, null::private.extend_request);
-  issues jsonb := '[]';
 begin
-  if wanted.series_id is null then
-    issues := issues || private.issue('series_id', 'is required');
-  end if;
-  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
-    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
-  end if;
-  if wanted.override is distinct from null and (wanted.override).reason is null then
-    issues := issues || private.issue('override.reason', 'is required');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('series_id', 'is required', wanted.series_id is null),
+    row('until', 'is required: give until, count, or authorization_end: true, and one of them',
+      num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   return wanted;
 end
@@ -11664,10 +11576,9 @@ begin
   pattern.duration := coalesce(
     (
       select make_interval(mins => change.duration_minutes)
-      from unnest(pattern.changes) with ordinality
-        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      from unnest(pattern.changes) with ordinality as change
       where change.duration_minutes is not null
-      order by change.position desc
+      order by change.ordinality desc
       limit 1
     ),
     held.duration, (pattern.last).end_time - (pattern.last).start_time
@@ -11960,34 +11871,12 @@ comment on function private.book_extension(
   'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
   'left out.';
 
-create function private.blocked_days(actor private.actor, request private.hold_request)
+create function private.extend_series(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-stable
 set search_path = ''
-as $$
-begin
-  return (
-    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
-    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
-    where occurrence.value -> 'blockedBy' <> 'null'
-  );
-end
-$$;
-comment on function private.blocked_days(private.actor, private.hold_request) is
-  'Which occurrences of a hold are blocked, by their index, and by what.';
-
-create function private.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted constant private.extend_request := private.read_extend_request(request);
   pattern private.series_pattern;
   resource_ids uuid[];
@@ -11995,19 +11884,16 @@ declare
   blocked jsonb := '{}';
   skipped jsonb := '[]';
   days private.extension_day[];
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
 begin
   if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   pattern := private.series_pattern(actor, wanted);
   if pattern is null or (pattern.last).id is null then
@@ -12030,12 +11916,17 @@ begin
   end if;
   days := added.days;
   if wanted.on_conflict = 'skip' then
-    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    -- Which days are blocked, by their index, and by what.
+    select coalesce(jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index'), '{}') into blocked
+    from jsonb_array_elements(private.preview_series(
+      jsonb_strip_nulls(to_jsonb(private.extension_request(wanted, pattern, days)))
+    ) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null';
     days := array(
       select row(day.day, day.civil, day.start_time, day.time_zone)::private.extension_day
-      from unnest(added.days) with ordinality as day (day, civil, start_time, time_zone, position)
-      where not blocked ? (day.position - 1)::text
-      order by day.position
+      from unnest(added.days) with ordinality as day
+      where not blocked ? (day.ordinality - 1)::text
+      order by day.ordinality
     );
     select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
   end if;
@@ -12043,21 +11934,12 @@ begin
   if not (outcome ->> 'ok')::boolean then
     return outcome;
   end if;
-  outcome := private.success(jsonb_build_object(
+  return private.kept(actor, 'extend-series', idempotency_key, fingerprint, private.success(jsonb_build_object(
     'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
-  ));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  )));
 end
 $$;
-comment on function private.extend_series(jsonb, text, text) is
+comment on function private.extend_series(private.actor, jsonb, text) is
   'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
   'PT403, PT503.';
 
@@ -12087,17 +11969,12 @@ create type private.group_request as (group_id uuid);
 comment on type private.group_request is 'Which group a request of move_group names; all else in it is a request of sessions-hold.';
 select private.make_readable('{group_request}');
 
-create function private.move_group(request jsonb, request_id text default null)
+create function private.move_group(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   named_id constant uuid := (private.read_request(request, null::private.group_request, '{group_id}')).group_id;
   lead record;
@@ -12142,12 +12019,9 @@ begin
     perform private.raise_busy();
   end if;
   return private.success(jsonb_build_object('groupId', named_id, 'sessions', outcome #> '{body,sessions}'));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.move_group(jsonb, text) is
+comment on function private.move_group(private.actor, jsonb) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
 
 -- === schemas/booking/zone_rules.sql ===
@@ -12202,52 +12076,28 @@ stable
 set search_path = ''
 as $$
 declare
-  owner_ids constant uuid[] := array(
-    select each.id from unnest(moved) as each
-    union
-    select each.group_id from unnest(moved) as each where each.group_id is not null
+  session_ids constant uuid[] := array(select each.id from unnest(moved) as each order by each.new_start_time, each.id);
+  owner_ids constant uuid[] := session_ids || array(
+    select distinct each.group_id from unnest(moved) as each where each.group_id is not null
+  );
+  -- The first member of a group is told of its therapist and room: the last slot of several with one group counts.
+  slots constant private.slot[] := array(
+    select row(
+      each.id, array_position(session_ids, each.id) - 1, null, null, each.group_id, each.id, each.new_start_time,
+      each.new_end_time, null, null, null, null, null
+    )::private.slot
+    from unnest(moved) as each
+    order by each.new_start_time desc, each.id desc
   );
 begin
   return (
-    with place as materialized (
-      select each.id, each.group_id, (row_number() over (order by each.new_start_time, each.id) - 1)::integer as position
-      from unnest(moved) as each
-    ),
-    owner as materialized (
-      select place.id as owner_id, place.id as session_id, place.position from place
-      union all
-      select place.group_id, (array_agg(place.id order by place.position))[1], min(place.position)
-      from place where place.group_id is not null group by place.group_id
-    )
     select jsonb_agg(
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', owner.position,
-        'sessionId', owner.session_id,
-        'resource', want.resource_kind,
-        'blockedBy', case when claim.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(claim.during * want.during)),
-        'endTime', private.iso(upper(claim.during * want.during)),
-        'expiresAt', private.iso(claim.expires_at)
-      ))
-      order by owner.position, want.resource_kind, lower(claim.during)
+      item.value || jsonb_build_object('sessionId', session_ids[(item.value ->> 'occurrenceIndex')::integer + 1])
+      order by item.position
     )
-    from (
-      select each.owner_id, each.resource_kind, each.resource_id, each.during::tstzrange as during, each.lanes
-      from unnest(private.claims_of(organization_id, owner_ids, as_of)) as each
-    ) as want
-    join owner on owner.owner_id = want.owner_id
-    cross join lateral (
-      select known.during::tstzrange as during, known.expires_at
-      from private.claims as known
-      where known.organization_id = resync_conflicts.organization_id
-        and known.resource_id = want.resource_id
-        and known.resource_kind = want.resource_kind
-        and known.during && want.during
-        and known.lanes && want.lanes
-        and known.owner_id <> all (owner_ids)
-        and (known.expires_at is null or known.expires_at > as_of)
-      offset 0
-    ) as claim
+    from jsonb_array_elements((
+      private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of)
+    ).conflicts) with ordinality as item (value, position)
   );
 end
 $$;
@@ -12302,16 +12152,12 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
-create function private.resync_zone(zone text, request_id text default null)
+create function private.resync_zone(actor private.actor, zone text)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   moved private.resynced_session[];
   session_ids uuid[];
   group_ids uuid[];
@@ -12380,9 +12226,6 @@ begin
   return private.success(jsonb_build_object(
     'zone', zone, 'movedCount', cardinality(session_ids), 'movedSessionIds', to_jsonb(session_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -12490,10 +12333,7 @@ begin
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
   if shortages is not null then
-    shortages := (
-      select jsonb_agg(item.value || jsonb_build_object('sessionId', changed[1 + (item.value ->> 'occurrenceIndex')::integer].id) order by item.position)
-      from jsonb_array_elements(shortages) with ordinality as item (value, position)
-    );
+    shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
@@ -12503,16 +12343,12 @@ comment on function private.recode_issue(uuid, public.sessions[], timestamptz) i
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
   'units. PT400 names what is wrong with the code.';
 
-create function private.recode_sessions(request jsonb, request_id text default null)
+create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   wanted constant private.recode_request :=
     private.read_request(request, null::private.recode_request, '{session_ids,cpt_code}');
   cpt_code constant text := upper(private.tidy(wanted.cpt_code));
@@ -12588,9 +12424,6 @@ begin
       where session.organization_id = actor.organization_id and session.id = any (session_ids)
     )
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -14827,12 +14660,14 @@ create type private.asked_booking as (
   places private.asked_place[],
   is_fixed boolean,
   other_therapist_ids uuid[],
-  override private.override_request
+  override private.override_request,
+  batch public.hold_batches,
+  slots private.slot[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
   'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
-  'override: what an admin would set aside for it.';
+  'override: what an admin would set aside for it. batch and slots: of a request of sessions-hold, what it would hold.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -14863,6 +14698,8 @@ begin
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
   asked.override := case when actor.role in ('admin', 'super_admin') then wanted.override end;
+  asked.batch := batch;
+  asked.slots := slots;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session
@@ -15083,21 +14920,19 @@ begin
   quotes := private.quote_units(organization_id, array(
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
-      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
+      ('00000000-0000-0000-0000-' || lpad(place.ordinality::text, 12, '0'))::uuid, place.occurrence_index,
       place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
       services_available.therapist_id, null
     )::private.service
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     -- A booking that names no service takes its units when it is confirmed as one. What is moved has them.
     where place.cpt_code is not null or place.session_id is not null
   ), as_of);
   return array(
     with place as materialized (
-      select asked.cpt_code, asked.position,
+      select asked.cpt_code, asked.ordinality,
         private.service_date(services_available.organization_id, asked.client_id, asked.start_time) as date
-      from unnest(places) with ordinality
-        as asked (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+      from unnest(places) with ordinality as asked
     ),
     service as materialized (
       select named.cpt_code, named.date,
@@ -15108,12 +14943,12 @@ begin
     )
     select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
-      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
+      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.ordinality::text, 12, '0'))::uuid
         and quote.shortages is not null
     )
     from place
     left join service on service.cpt_code = place.cpt_code and service.date = place.date
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;
@@ -15127,86 +14962,6 @@ comment on function private.services_available(uuid, uuid, private.asked_place[]
 -- Objects: find_open_slots.
 -- Watch for: it is stable and can be called with GET, so it may be answered by a replica: a slot listed as free can be
 --            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
-
-create function private.open_slots_issues(
-  organization_id uuid,
-  therapist_id uuid,
-  from_time timestamptz,
-  to_time timestamptz,
-  duration_minutes integer,
-  time_zone text,
-  buffer_before_minutes integer,
-  buffer_after_minutes integer,
-  cpt_code text,
-  client_ids uuid[]
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
-    || case
-      when from_time is null or not isfinite(from_time) then private.issue('from_time', 'is required')
-      else '[]'
-    end
-    || case
-      when to_time is null or not isfinite(to_time) then private.issue('to_time', 'is required')
-      when to_time <= from_time then private.issue('to_time', 'must be after from_time')
-      when isfinite(from_time) and to_time > from_time + interval '62 days'
-        then private.issue('to_time', 'must be at most 62 days after from_time')
-      else '[]'
-    end
-    || case
-      when coalesce(duration_minutes, 0) not between 1 and 720
-        then private.issue('duration_minutes', 'must be between 1 and 720')
-      else '[]'
-    end
-    || case
-      when coalesce(buffer_before_minutes, 0) not between 0 and 240
-        then private.issue('buffer_before_minutes', 'must be between 0 and 240')
-      else '[]'
-    end
-    || case
-      when coalesce(buffer_after_minutes, 0) not between 0 and 240
-        then private.issue('buffer_after_minutes', 'must be between 0 and 240')
-      else '[]'
-    end
-    || case
-      when cardinality(client_ids) > 8
-        then private.issue('client_ids', 'must be at most 8 clients')
-      else '[]'
-    end
-    || case
-      when cpt_code is null then '[]'
-      when not exists (
-        select 1
-        from public.service_codes as service
-        where service.code = cpt_code
-          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
-      )
-        then private.issue('cpt_code', 'is no service code that is known here')
-      when cardinality(client_ids) > 0 and not exists (
-        select 1
-        from public.service_codes as service
-        where service.code = cpt_code
-          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
-          and cardinality(client_ids) between service.min_clients and service.max_clients
-      )
-        then private.issue('client_ids', 'are fewer or more clients than this service is for')
-      else '[]'
-    end
-    || case
-      when time_zone not in (select known.name from public.time_zones as known)
-        then private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles')
-      else '[]'
-    end;
-end
-$$;
-comment on function private.open_slots_issues(
-  uuid, uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
-) is 'What is wrong with a question of find_open_slots.';
 
 create function private.without_service(
   organization_id uuid,
@@ -15299,13 +15054,11 @@ declare
     from unnest(find_open_slots.client_ids || find_open_slots.client_id) as member (id)
     where member.id is not null
   );
-  found jsonb := private.open_slots_issues(
-    actor.organization_id, therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes,
-    buffer_after_minutes, cpt_code, members
-  ) || case
-    when array_position(find_open_slots.client_ids, null) is not null then private.issue('client_ids', 'must not be null')
-    else '[]'
-  end;
+  services constant public.service_codes[] := array(
+    select service from public.service_codes as service
+    where service.code = find_open_slots.cpt_code
+      and (service.organization_id is null or service.organization_id = actor.organization_id)
+  );
   as_of timestamptz := statement_timestamp();
   duration interval;
   zone text;
@@ -15313,9 +15066,27 @@ declare
   span tstzrange;
   free tstzmultirange;
 begin
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
+  perform private.require(array[
+    row('therapist_id', 'is required', find_open_slots.therapist_id is null),
+    row('from_time', 'is required', from_time is null or not isfinite(from_time)),
+    row('to_time', 'is required', to_time is null or not isfinite(to_time)),
+    row('to_time', 'must be after from_time', isfinite(to_time) and to_time <= from_time),
+    row('to_time', 'must be at most 62 days after from_time',
+      isfinite(from_time) and isfinite(to_time) and to_time > from_time + interval '62 days'),
+    row('duration_minutes', 'must be between 1 and 720', coalesce(duration_minutes, 0) not between 1 and 720),
+    row('buffer_before_minutes', 'must be between 0 and 240', buffer_before_minutes not between 0 and 240),
+    row('buffer_after_minutes', 'must be between 0 and 240', buffer_after_minutes not between 0 and 240),
+    row('client_ids', 'must be at most 8 clients', cardinality(members) > 8),
+    row('cpt_code', 'is no service code that is known here', find_open_slots.cpt_code is not null and services = '{}'),
+    row('client_ids', 'are fewer or more clients than this service is for',
+      services <> '{}' and members <> '{}' and not exists (
+        select from unnest(services) as service
+        where cardinality(members) between service.min_clients and service.max_clients
+      )),
+    row('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+      find_open_slots.time_zone not in (select known.name from public.time_zones as known)),
+    row('client_ids', 'must not be null', array_position(find_open_slots.client_ids, null) is not null)
+  ]::private.rule[]);
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
   -- Whoever has left renders nothing any more.
@@ -15391,25 +15162,6 @@ select private.publish('find_open_slots',
 -- Objects: shift_candidates, nearest_alternatives, find_alternatives.
 -- Watch for: it is asked after the hold was refused and its locks are gone, so that no rival waits while it is computed.
 
-create function private.first_instant(civil timestamp, zone text)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  -- Where a time comes twice, Postgres would take the second.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (civil at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = civil
-  );
-end
-$$;
-comment on function private.first_instant(timestamp, text) is
-  'The instant of a civil time, the first where clocks show it twice, as the client library has it.';
-
 create type private.shift_candidate as (
   start_time timestamptz,
   shift interval,
@@ -15432,15 +15184,14 @@ begin
       place.occurrence_index, place.client_id, place.cpt_code, at.start_time,
       at.start_time + (place.end_time - place.start_time), place.time_zone, place.session_id
     )::private.asked_place
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     cross join lateral (
       select case
         when place.occurrence_index = 0 then first_start
-        else private.first_instant((place.start_time at time zone place.time_zone) + shift, place.time_zone)
+        else private.instant_at((place.start_time at time zone place.time_zone) + shift, place.time_zone)
       end as start_time
     ) as at
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;
@@ -15871,62 +15622,23 @@ $$;
 comment on function private.staff_claims(uuid, private.staff_plan[]) is
   'What staff times claim: each of their therapists, and their room once.';
 
-create function private.staff_obstacle(
-  organization_id uuid,
-  plans private.staff_plan[],
-  as_of timestamptz,
-  out conflicts jsonb,
-  out retry_after timestamptz
-)
+create function private.plan_slots(plans private.staff_plan[])
+returns private.slot[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
-declare
-  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
-  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
 begin
-  select
-    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
-      filter (where found.place = 1 and found.rank <= 1000),
-    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
-  into conflicts, retry_after
-  from (
-    select blocked.*,
-      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', blocked.occurrence_index,
-        'resource', blocked.resource_kind,
-        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
-        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(blocked.overlap)),
-        'endTime', private.iso(upper(blocked.overlap)),
-        'expiresAt', private.iso(blocked.expires_at)
-      )) as conflict
-    from (
-      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
-        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
-        row_number() over (
-          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
-        ) as place
-      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
-      cross join lateral (
-        select known.* from private.claims as known
-        where known.organization_id = want.organization_id
-          and known.resource_id = want.resource_id
-          and known.during && want.during
-          and known.resource_kind = want.resource_kind
-          and (known.expires_at is null or known.expires_at > as_of)
-          and known.owner_id <> all (own_ids)
-        offset 0
-      ) as claim
-    ) as blocked
-  ) as found;
+  return array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
 end
 $$;
-comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
-  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
-  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+comment on function private.plan_slots(private.staff_plan[]) is 'Staff times as what asks about bookings knows them.';
 
 create function private.refuse_staff_time(
   actor private.actor,
@@ -16061,9 +15773,8 @@ stable
 set search_path = ''
 as $$
 declare
-  obstacle record;
+  obstacle private.obstacle;
   availability record;
-  code jsonb;
 begin
   if exists (
     select from (
@@ -16081,10 +15792,14 @@ begin
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
     );
   end if;
-  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  obstacle := private.find_conflicts(
+    private.plan_slots(plans), private.staff_claims(actor.organization_id, plans),
+    array(select plan.id from unnest(plans) as plan), as_of, by_person => true
+  );
   if obstacle.conflicts is not null then
-    code := private.conflict_code(obstacle.conflicts);
-    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+    return private.conflict_code(obstacle.conflicts) || jsonb_build_object(
+      'conflicts', jsonb_path_query_array(obstacle.conflicts, '$[0 to 999]'), 'retryAfter', obstacle.retry_after
+    );
   end if;
   return jsonb_build_object('overridden', not availability.is_open);
 end
@@ -16101,7 +15816,6 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
   if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
     perform private.raise_busy();
   end if;
@@ -16162,30 +15876,22 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_request := private.read_request(request, null::private.staff_time_request);
-  issues jsonb := '[]';
 begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
     wanted.therapist_ids := array[actor.user_id];
   end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
-  if wanted.kind is null then
-    issues := issues || private.issue('kind', 'is required');
-  end if;
-  if wanted.therapist_ids is null then
-    issues := issues || private.issue('therapist_ids', 'is required');
-  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
-    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
-  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
-    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
-  end if;
-  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
-    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
+  perform private.require(array[
+    row('kind', 'is required', wanted.kind is null),
+    row('therapist_ids', 'is required', wanted.therapist_ids is null),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('therapist_ids', 'times the occurrences must be at most 5000',
+      cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000),
+    row('occurrences', 'must not name sessions: nothing is moved',
+      exists (select from unnest(wanted.occurrences) as place where place.session_id is not null))
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -16198,57 +15904,39 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
-declare
-  placed private.hold_request;
 begin
   -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
-  placed.therapist_id := wanted.therapist_ids[1];
-  placed.client_id := wanted.therapist_ids[1];
-  placed.time_zone := wanted.time_zone;
-  placed.start_time := wanted.start_time;
-  placed.end_time := wanted.end_time;
-  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
-  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
-  placed.occurrences := wanted.occurrences;
-  placed.recurrence := wanted.recurrence;
-  placed.override := wanted.override;
-  return private.slots_of(placed, as_of);
+  return private.slots_of(jsonb_populate_record(null::private.hold_request, to_jsonb(wanted) || jsonb_build_object(
+    'therapist_id', wanted.therapist_ids[1], 'client_id', wanted.therapist_ids[1]
+  )), as_of);
 end
 $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
   'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
 
-create function private.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.add_staff_time(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_request := private.read_staff_time_request(request, actor);
   reason constant text := private.tidy((wanted.override).reason);
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
   plans private.staff_plan[];
   new_ids uuid[];
   series_id uuid;
   issue jsonb;
-  body jsonb;
   as_of timestamptz;
 begin
   if not private.may_take_time(actor, wanted.therapist_ids) then
     return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   plans := array(
     select row(
@@ -16292,14 +15980,9 @@ begin
   if (issue -> 'overridden')::boolean then
     perform private.record_staff_override(actor, new_ids, reason, as_of);
   end if;
-  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(actor, 'add-staff-time', idempotency_key, fingerprint, private.success(
+    private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id)
+  ));
 end
 $$;
 
@@ -16398,34 +16081,27 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_change := private.read_request(request, null::private.staff_time_change);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
-      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
-      ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
-      ('start_time', 'is for one staff time: name local_start for a series',
-        wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
-      ('shift_minutes', 'must not accompany weekday or local_start',
-        wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
-      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
-      ('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
-        wanted.start_time is not null
-        and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
-      ('therapist_ids', 'must not name a therapist twice', (
-        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
-      )),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('', 'names nothing to change', not request ?| array[
-        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
-        'duration_minutes'])
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
+    row('start_time', 'is for one staff time: name local_start for a series',
+      wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
+    row('shift_minutes', 'must not accompany weekday or local_start',
+      wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
+    row('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+    row('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
+      wanted.start_time is not null
+      and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('', 'names nothing to change', not request ?| array[
+      'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
+      'duration_minutes'])
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -16479,33 +16155,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
+  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
   'when clocks change; a time that does not change keeps its instant.';
-
-create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
-returns private.staff_plan[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select plan
-    from unnest(plans) as plan
-    join public.staff_times as known
-      on known.organization_id = moved_plans.organization_id and known.id = plan.id
-    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
-      or known.room_id is distinct from plan.room_id
-      or array(
-        select member.therapist_id from public.staff_time_members as member
-        where member.organization_id = known.organization_id and member.staff_time_id = known.id
-        order by member.therapist_id
-      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
-  );
-end
-$$;
-comment on function private.moved_plans(uuid, private.staff_plan[]) is
-  'Those that would take another time, therapist or room than they do now.';
 
 create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
 returns void
@@ -16514,13 +16165,7 @@ stable
 set search_path = ''
 as $$
 declare
-  slots private.slot[] := array(
-    select row(
-      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
-    )::private.slot
-    from unnest(plans) as plan
-  );
+  slots constant private.slot[] := private.plan_slots(plans);
   issues jsonb;
 begin
   select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
@@ -16588,16 +16233,12 @@ $$;
 comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
   'Writes staff times as they are to be, their members and their claims.';
 
-create function private.change_staff_time(request jsonb, request_id text default null)
+create function private.change_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_change := private.read_staff_time_change(request);
   reason constant text := private.tidy((wanted.override).reason);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
@@ -16625,7 +16266,14 @@ begin
   elsif not private.may_change_staff_times(actor, target_ids) then
     return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
   end if;
-  moved := private.moved_plans(actor.organization_id, plans);
+  -- Those that would take another time, therapist or room than they do now.
+  moved := array(
+    select plan
+    from unnest(plans) as plan
+    join unnest(private.changed_plans(actor.organization_id, target_ids, null, false)) as known on known.id = plan.id
+    where (known.start_time, known.end_time, known.room_id) is distinct from (plan.start_time, plan.end_time, plan.room_id)
+      or not (known.therapist_ids @> plan.therapist_ids and known.therapist_ids <@ plan.therapist_ids)
+  );
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
     issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
@@ -16649,9 +16297,6 @@ begin
     perform private.record_staff_override(actor, target_ids, reason, as_of);
   end if;
   return private.success(private.staff_answer(actor.organization_id, target_ids));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -16787,16 +16432,12 @@ comment on function private.end_touched_staff_times(uuid[], uuid) is
   'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
   'a caller who is alone in the organization. Returns how many.';
 
-create function private.cancel_staff_time(request jsonb, request_id text default null)
+create function private.cancel_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_end := private.read_request(request, null::private.staff_time_end);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
   named_ids uuid[];
@@ -16804,13 +16445,12 @@ declare
   cancelled_ids uuid[];
   as_of timestamptz;
 begin
-  if num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1 then
-    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them'));
-  elsif wanted."from" is not null and wanted.series_id is null then
-    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
-  elsif wanted.scope is not null and wanted.staff_time_id is null then
-    perform private.raise_invalid(private.issue('scope', 'goes with staff_time_id'));
-  end if;
+  perform private.require(array[
+    row('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them',
+      num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null)
+  ]::private.rule[]);
   named_ids := coalesce(wanted.staff_time_ids::uuid[], array_remove(array[wanted.staff_time_id], null));
   target_ids := private.staff_targets(actor, named_ids, wanted.scope, wanted.series_id, from_time);
   if target_ids = '{}' or not target_ids @> named_ids or not private.may_change_staff_times(actor, target_ids) then
@@ -16830,9 +16470,6 @@ begin
     'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
     'cancelledIds', to_jsonb(cancelled_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -16848,74 +16485,6 @@ select private.publish_booking('cancel_staff_time',
 -- Objects: preview_series.
 -- Watch for: looking changes nothing, and holds nothing: another may book between the look and the hold.
 
-create function private.claims_in_the_way(organization_id uuid, asked private.asked_booking, as_of timestamptz)
-returns table (occurrence_index integer, resource_kind public.resource_kind, during tstzrange, expires_at timestamptz)
-language plpgsql
-stable
-set search_path = ''
-set enable_seqscan = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with place as materialized (
-    select * from unnest(asked.places)
-  ),
-  lane as materialized (
-    select service.client_id, service.cpt_code, period.during, period.lanes
-    from (
-      select place.client_id, place.cpt_code, tstzrange(min(place.start_time), max(place.end_time), '[]') as span
-      from place
-      group by place.client_id, place.cpt_code
-    ) as service
-    cross join lateral private.lane_periods(
-      claims_in_the_way.organization_id, service.client_id, service.cpt_code, service.span
-    ) as period
-  ),
-  needed as (
-    select distinct place.occurrence_index, 'therapist'::public.resource_kind as kind, asked.therapist_id as id,
-      tstzrange(place.start_time - asked.buffer_before, place.end_time + asked.buffer_after, '[)') as during,
-      '{[0,2147483647)}'::int4multirange as lanes
-    from place
-    union all
-    select distinct place.occurrence_index, 'room'::public.resource_kind, asked.room_id, tstzrange(place.start_time, place.end_time, '[)'),
-      '{[0,2147483647)}'::int4multirange
-    from place
-    where asked.room_id is not null
-    union all
-    select place.occurrence_index, 'client', place.client_id, tstzrange(place.start_time, place.end_time, '[)'),
-      coalesce(case when place.session_id is not null then private.kept_lanes(
-        claims_in_the_way.organization_id, place.session_id, place.cpt_code, place.start_time, place.end_time
-      ) end, lane.lanes)
-    from place
-    join lane
-      on lane.client_id = place.client_id
-      and lane.cpt_code is not distinct from place.cpt_code
-      and lane.during && tstzrange(place.start_time, place.end_time, '[]')
-  )
-  select needed.occurrence_index, needed.kind, claim.during * needed.during, claim.expires_at
-  from needed
-  cross join lateral (
-    select busy.during, busy.expires_at
-    from private.claims as busy
-    where busy.organization_id = claims_in_the_way.organization_id
-      and busy.resource_id = needed.id
-      and busy.during && needed.during
-      and busy.resource_kind = needed.kind
-      and busy.lanes && needed.lanes
-      and not (
-        needed.kind = 'client' and private.overrides(asked.override, 'concurrency')
-        and private.is_pair(busy.lanes * needed.lanes)
-      )
-      and (busy.expires_at is null or busy.expires_at > as_of)
-      and busy.owner_id <> all (asked.own_ids)
-    offset 0
-  ) as claim;
-end
-$$;
-comment on function private.claims_in_the_way(uuid, private.asked_booking, timestamptz) is
-  'What sessions and live holds take of the time that is asked for, by occurrence; expires_at is null for a session.';
-
 create function private.preview_series(request jsonb)
 returns jsonb
 language plpgsql
@@ -16926,41 +16495,41 @@ set plan_cache_mode = 'force_generic_plan'
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor := private.require_actor();
-  as_of timestamptz := statement_timestamp();
-  asked private.asked_booking;
+  actor constant private.actor := private.require_actor();
+  as_of constant timestamptz := statement_timestamp();
+  asked constant private.asked_booking := private.asked_booking(actor, request);
+  slots constant private.slot[] := private.with_lanes(actor.organization_id, asked.slots);
+  conflicts constant jsonb := coalesce(case when not private.overrides(asked.override, 'availability') then
+    private.availability_conflicts(actor.organization_id, asked.therapist_id, private.spans_of(slots))
+  end, '[]') || coalesce((private.find_conflicts(
+    slots, private.claimed(actor.organization_id, private.places_of_slots(asked.batch, slots, asked.is_fixed)),
+    asked.own_ids, as_of, but_pairs => private.overrides(asked.override, 'concurrency')
+  )).conflicts, '[]');
 begin
-  asked := private.asked_booking(actor, request);
   return jsonb_build_object('occurrences', (
-    with occurrence as (
-      select distinct place.occurrence_index as index, place.start_time, place.end_time from unnest(asked.places) as place
-    ),
-    reason as (
-      select closed.occurrence_index as index,
-        case closed.what when 'closure' then 'closure' else 'availability' end as what,
-        null as by, closed.during, null::timestamptz as expires_at,
-        case closed.what when 'closure' then 1 else 2 end as weight
-      from private.outside_availability(actor.organization_id, asked.therapist_id, array(
-        select tstzrange(occurrence.start_time, occurrence.end_time, '[)') from occurrence order by occurrence.index
-      )) as closed
-      where not private.overrides(asked.override, 'availability')
+    with reason as (
+      select (met.value ->> 'occurrenceIndex')::integer as index, kind.*, met.value ->> 'startTime' as start_time,
+        met.value ->> 'endTime' as end_time, met.value ->> 'expiresAt' as expires_at
+      from jsonb_array_elements(conflicts) as met (value)
+      cross join lateral (
+        select case when met.value ->> 'blockedBy' in ('closure', 'availability') then met.value ->> 'blockedBy'
+            else met.value ->> 'resource' end as what,
+          case when met.value ->> 'blockedBy' in ('session', 'hold') then met.value ->> 'blockedBy' end as by
+      ) as kind
       union all
-      select claim.occurrence_index, claim.resource_kind::text,
-        case when claim.expires_at is null then 'session' else 'hold' end, claim.during, claim.expires_at,
-        case when claim.expires_at is null then 3 else 6 end
-          + case claim.resource_kind when 'therapist' then 0 when 'client' then 1 else 2 end
-      from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
-      union all
-      select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
+      select place.occurrence_index, 'authorization', null, private.iso(place.start_time), private.iso(place.end_time), null
       from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
       where not place.is_available and not private.overrides(asked.override, 'authorization')
     ),
-    -- For each kind of reason one: a session before a hold, else the hold that expires last.
+    -- For each kind of reason one; of a day that is closed in several stretches the first.
     told as (
-      select distinct on (reason.index, reason.what) reason.*
+      select distinct on (reason.index, reason.what) reason.*, array_position(
+        '{closure,availability,therapist session,client session,room session,therapist hold,client hold,room hold,authorization}',
+        concat_ws(' ', reason.what, reason.by)
+      ) as weight
       from reason
-      order by reason.index, reason.what, reason.weight, reason.expires_at desc, lower(reason.during)
+      order by reason.index, reason.what, reason.start_time
     )
     select jsonb_agg(
       jsonb_build_object(
@@ -16978,13 +16547,12 @@ begin
       select line.index, min(line.start_time) as start_time, min(line.end_time) as end_time,
         coalesce(jsonb_agg(line.reason order by line.weight) filter (where line.reason is not null), '[]') as reasons
       from (
-        select occurrence.index, occurrence.start_time, occurrence.end_time, null::jsonb as reason, null::integer as weight
-        from occurrence
+        select place.occurrence_index as index, place.start_time, place.end_time, null::jsonb as reason, null::integer as weight
+        from unnest(asked.places) as place
         union all
         select told.index, null, null, jsonb_build_object(
-          'what', told.what, 'by', told.by,
-          'startTime', private.iso(lower(told.during)), 'endTime', private.iso(upper(told.during)),
-          'expiresAt', private.iso(told.expires_at)
+          'what', told.what, 'by', told.by, 'startTime', told.start_time, 'endTime', told.end_time,
+          'expiresAt', told.expires_at
         ), told.weight
         from told
       ) as line
@@ -17198,27 +16766,20 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_request(request, null::private.reassignment_request);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('to_therapist_id', 'is required', wanted.to_therapist_id is null),
-      ('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
-      ('session_ids', 'is required: give session_ids, or therapist_id with from and to',
-        wanted.session_ids is null and wanted.therapist_id is null),
-      ('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
-        and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
-      ('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
-      ('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
-      ('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
-      ('override.reason', 'is required',
-        wanted.override is distinct from null and (wanted.override).reason is null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('to_therapist_id', 'is required', wanted.to_therapist_id is null),
+    row('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
+    row('session_ids', 'is required: give session_ids, or therapist_id with from and to',
+      wanted.session_ids is null and wanted.therapist_id is null),
+    row('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
+      and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
+    row('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
+    row('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
+    row('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
+    row('override.reason', 'is required',
+      wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   if wanted.session_ids is not null then
@@ -17299,7 +16860,7 @@ declare
   slots constant private.slot[] := private.with_lanes(actor.organization_id, private.with_services(
     actor.organization_id, private.with_moved(actor.organization_id, leads), null, null
   ));
-  claims constant private.claims[] := private.claimed(actor.organization_id, private.kept_places(batch, slots));
+  claims constant private.claims[] := private.claimed(actor.organization_id, private.places_of_slots(batch, slots, false));
   own_ids constant uuid[] := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from unnest(slots) as slot
@@ -17563,32 +17124,24 @@ end
 $$;
 comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
 
-create function private.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_reassignment(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.reassignment_request := private.read_reassignment_request(request);
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   sessions public.sessions[];
-  fingerprint bytea;
   outcome jsonb;
 begin
   if actor.role not in ('admin', 'super_admin') then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'Only an admin hands sessions over.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   sessions := private.sessions_to_hand(actor.organization_id, wanted);
   if cardinality(wanted.session_ids) > (
@@ -17601,17 +17154,9 @@ begin
   elsif cardinality(sessions) > 366 then
     perform private.raise_invalid(private.issue('to', 'must leave at most 366 sessions: hand over a shorter time'));
   end if;
-  outcome := private.place_reassignment(actor, wanted, sessions);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint, private.place_reassignment(actor, wanted, sessions)
+  );
 end
 $$;
 
@@ -19191,7 +18736,6 @@ create function private.touched_answer(
   session_ids uuid[],
   cancels boolean,
   reason text,
-  request_id text,
   staff_time_ids uuid[] default '{}',
   leaving_id uuid default null
 )
@@ -19200,13 +18744,13 @@ language sql
 set search_path = ''
 return jsonb_build_object(
   'touched', cardinality(session_ids),
-  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
   'touchedSessionIds', to_jsonb(session_ids[1:100]),
   'touchedStaffTimes', cardinality(staff_time_ids),
   'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
   'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
 );
-comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], uuid) is
+comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) is
   'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
   'the therapist who is no longer there, while the others of a meeting go on without them.';
 
@@ -19268,7 +18812,7 @@ begin
       'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
       'archivedAt', private.iso(archived_at)
     )) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id, staff_time_ids, wanted.therapist_id
+      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, staff_time_ids, wanted.therapist_id
     )
   );
 exception
@@ -19334,7 +18878,7 @@ begin
   );
   return private.success(
     jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
-    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason)
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -19708,7 +19252,7 @@ begin
   begin
     -- While the caller may cancel: it may be their own membership, or role.
     touched := private.touched_answer(
-      touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
+      touched_ids, coalesce(cancel_sessions, false), reason, staff_time_ids, user_id
     );
     if leaves then
       delete from public.memberships as existing
@@ -21253,28 +20797,14 @@ stable
 set search_path = ''
 as $$
 declare
-  fewer jsonb;
-  again record;
+  found text;
 begin
-  -- A row that cannot be read says so, and the others go on: so not private.read_request, which refuses the request.
-  begin
-    given := jsonb_strip_nulls(given);
-    if jsonb_typeof(given) = 'object' and not given @? private.mistyped(null::private.import_row) then
-      wanted := jsonb_populate_record(null::private.import_row, given);
-      return;
-    end if;
-  exception
-    when data_exception or integrity_constraint_violation then null;
-  end;
-  -- Spreadsheets have blank cells.
-  fewer := private.without_blanks(given);
-  if fewer <> given then
-    again := private.read_import_row(fewer);
-    wanted := again.wanted;
-    issues := again.issues;
-  else
-    issues := private.name_bad_fields(given, null::private.import_row);
-  end if;
+  wanted := private.read_request(given, null::private.import_row);
+exception
+  -- A row that cannot be read says so, and the others go on.
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    issues := found::jsonb;
 end
 $$;
 comment on function private.read_import_row(jsonb) is 'One row as its type, or what is wrong with its fields.';
@@ -21564,9 +21094,8 @@ begin
   with taken as (
     insert into private.claims
     select claim.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes, null
-    from unnest(wanted) with ordinality
-      as claim (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at, position)
-    order by claim.position
+    from unnest(wanted) with ordinality as claim
+    order by claim.ordinality
     on conflict do nothing
     returning owner_id
   )
@@ -21865,42 +21394,32 @@ stable
 set search_path = ''
 as $$
 declare
-  issues jsonb := '[]';
+  is_list constant boolean := coalesce(jsonb_typeof(request -> 'rows') = 'array', false);
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
+  if jsonb_typeof(request) is distinct from 'object' then
     perform private.raise_invalid(private.issue('', 'must be a JSON object'));
   end if;
-  if jsonb_typeof(request -> 'rows') is distinct from 'array' then
-    issues := issues || private.issue('rows', 'must be a list');
-  elsif jsonb_array_length(request -> 'rows') not between 1 and 5000 then
-    issues := issues || private.issue('rows', 'must have 1 to 5000 items');
-  end if;
-  if coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null') then
-    issues := issues || private.issue('dry_run', 'must be true or false');
-  end if;
-  if coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"') then
-    issues := issues || private.issue('on_conflict', 'must be "report" or "skip"');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('rows', 'must be a list', not is_list),
+    row('rows', 'must have 1 to 5000 items',
+      jsonb_array_length(case when is_list then request -> 'rows' end) not between 1 and 5000),
+    row('dry_run', 'must be true or false',
+      coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null')),
+    row('on_conflict', 'must be "report" or "skip"',
+      coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"'))
+  ]::private.rule[]);
 end
 $$;
 comment on function private.require_import(jsonb) is
   'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
 
-create function private.import_sessions(request jsonb, request_id text default null)
+create function private.import_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 set enable_seqscan = off
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   dry_run boolean;
   skips boolean;
   read private.import_draft[];
@@ -21918,10 +21437,7 @@ begin
   read := private.read_imports(actor, request -> 'rows', clock_timestamp());
   -- Alone in the organization: thousands of rows need no lock for each of their people, and meet no booking half-way.
   perform private.take_organization(actor.organization_id);
-  actor := private.require_actor();
-  if actor.role not in ('admin', 'super_admin') then
-    return private.refuse(actor, 'import.refused', '{}', 'FORBIDDEN', 'Only an admin imports sessions.');
-  end if;
+  perform private.require_same_role(actor);
   as_of := clock_timestamp();
   begin
     drafts := private.place_imports(actor, read, as_of);
@@ -21949,9 +21465,6 @@ begin
     );
   end if;
   return private.success(private.import_answer(drafts, session_ids <> '{}', false));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

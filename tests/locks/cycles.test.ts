@@ -354,12 +354,12 @@ describe('in another order of locks this fails at once', () => {
       'a slot is offered by whoever frees it',
       'a member is cancelled while the group moves, then somebody else, and a slot is offered',
       [
-        'private.cancel_sessions(jsonb,text,text)',
-        "return private.success(jsonb_build_object('summary', summary));",
+        'private.cancel_sessions(private.actor,jsonb,text)',
+        'return private.kept(',
         `if idempotency_key is not null then
           perform private.offer_next(actor.organization_id);
         end if;
-        return private.success(jsonb_build_object('summary', summary));`,
+        return private.kept(`,
       ],
       /canceller had to wait for mover/,
     ],

@@ -284,7 +284,7 @@ describe('an order that is broken fails at once', () => {
       'a hold',
       [
         [
-          'private.hold_sessions(jsonb,text,text)',
+          'private.hold_sessions(private.actor,jsonb,text)',
           'perform private.share_organization',
           'perform private.lock_resources(actor.organization_id, array[wanted.therapist_id]);\n  perform private.share_organization',
         ],

@@ -80,7 +80,7 @@ export const plants: Record<string, Plant> = {
     plant: (db) =>
       edit(
         db,
-        'private.release_hold',
+        'private.release_hold(private.actor,jsonb,text)',
         /if not private\.sync_claims\([\s\S]*?\), as_of\) then/,
         'if false then',
       ),

@@ -2,25 +2,6 @@
 -- Objects: shift_candidates, nearest_alternatives, find_alternatives.
 -- Watch for: it is asked after the hold was refused and its locks are gone, so that no rival waits while it is computed.
 
-create function private.first_instant(civil timestamp, zone text)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  -- Where a time comes twice, Postgres would take the second.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (civil at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = civil
-  );
-end
-$$;
-comment on function private.first_instant(timestamp, text) is
-  'The instant of a civil time, the first where clocks show it twice, as the client library has it.';
-
 create type private.shift_candidate as (
   start_time timestamptz,
   shift interval,
@@ -43,15 +24,14 @@ begin
       place.occurrence_index, place.client_id, place.cpt_code, at.start_time,
       at.start_time + (place.end_time - place.start_time), place.time_zone, place.session_id
     )::private.asked_place
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     cross join lateral (
       select case
         when place.occurrence_index = 0 then first_start
-        else private.first_instant((place.start_time at time zone place.time_zone) + shift, place.time_zone)
+        else private.instant_at((place.start_time at time zone place.time_zone) + shift, place.time_zone)
       end as start_time
     ) as at
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;

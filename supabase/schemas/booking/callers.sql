@@ -100,8 +100,8 @@ begin
 end
 $$;
 comment on function private.begin_booking(text) is
-  'The caller of a booking function, before it takes any lock; see private.require_actor. private.publish_booking '
-  'sees to its end.';
+  'The caller of a booking function, before it takes any lock; see private.require_actor. Called by what '
+  'private.publish_booking makes, which sees to its end.';
 
 create function private.may_ask(actor private.actor, therapist_id uuid)
 returns boolean

@@ -9,17 +9,11 @@ stable
 set search_path = ''
 as $$
 begin
-  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
-  -- moment after the gap.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
-  );
+  return private.instant_at(day::timestamp, zone);
 end
 $$;
-comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+comment on function private.start_of_day(date, text) is
+  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap.';
 
 create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
 returns jsonb
@@ -61,6 +55,9 @@ immutable
 set search_path = ''
 as $$
 begin
+  if jsonb_array_length(rows) = 1 then
+    return jsonb_build_array(private.facts_of_row(rows -> 0));
+  end if;
   return (
     select jsonb_agg(private.facts_of_row(item.value) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)
@@ -163,17 +160,12 @@ $$;
 comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
   'The sessions of a therapist''s days, or of a series, that start in a span.';
 
-create function private.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.cancel_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.cancel_request := private.read_cancel_request(request);
   fingerprint bytea;
   outcome jsonb;
@@ -279,19 +271,12 @@ begin
   from unnest(target_ids) as named (id);
   perform private.end_sessions(actor, target_ids, 'cancelled', as_of);
 
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-      jsonb_build_object('summary', summary)
-    );
-  end if;
-  return private.success(jsonb_build_object('summary', summary));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(
+    actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(jsonb_build_object('summary', summary))
+  );
 end
 $$;
-comment on function private.cancel_sessions(jsonb, text, text) is
+comment on function private.cancel_sessions(private.actor, jsonb, text) is
   'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
   'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 

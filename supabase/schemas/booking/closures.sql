@@ -67,28 +67,21 @@ declare
   by_days constant boolean := wanted.from_date is not null;
   starts_at timestamptz := wanted.start_time::timestamptz;
   ends_at timestamptz := wanted.end_time::timestamptz;
-  issues jsonb;
 begin
   if by_days then
     starts_at := private.start_of_day(wanted.from_date::date, zone);
     ends_at := private.start_of_day(coalesce(wanted.to_date, wanted.from_date)::date + 1, zone);
   end if;
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('start_time', 'excludes from_date: name days or instants',
-        by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
-      ('start_time', 'is required', starts_at is null),
-      ('end_time', 'is required', ends_at is null),
-      (case when by_days then 'to_date' else 'end_time' end,
-        case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
-      (case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-        ends_at > least(starts_at + interval '400 days', '2100-01-01'))
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('start_time', 'excludes from_date: name days or instants',
+      by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
+    row('start_time', 'is required', starts_at is null),
+    row('end_time', 'is required', ends_at is null),
+    row(case when by_days then 'to_date' else 'end_time' end,
+      case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
+    row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
+      ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+  ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end
 $$;
@@ -121,7 +114,7 @@ comment on function private.future_sessions(uuid, uuid, tstzrange) is
   'The scheduled sessions, not over yet, that lie in a span at least in part, the earliest first: of one therapist, or with null '
   'of everybody.';
 
-create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
+create function private.cancel_touched(session_ids uuid[], reason text)
 returns integer
 language plpgsql
 set search_path = ''
@@ -139,61 +132,67 @@ begin
     order by (asked.position - 1) / 1000
   loop
     outcome := private.cancel_sessions(
-      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null, request_id
+      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null,
+      current_setting('therapist_sessions.request_id', true)
     );
     cancelled := cancelled + (outcome #>> '{body,summary,cancelledCount}')::integer;
   end loop;
   return cancelled;
 end
 $$;
-comment on function private.cancel_touched(uuid[], text, text) is
+comment on function private.cancel_touched(uuid[], text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
-create function private.add_closure(request jsonb, request_id text default null)
+create function private.close_time(
+  actor private.actor,
+  wanted private.closing_request,
+  zone text,
+  absent_id uuid default null
+)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
-#variable_conflict use_column
 declare
-  actor private.actor;
-  wanted private.closing_request;
-  span tstzrange;
-  new_id uuid := gen_random_uuid();
-  touched_ids uuid[];
+  span constant tstzrange := private.closed_span(wanted, zone);
+  new_id constant uuid := gen_random_uuid();
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  if actor.role not in ('admin', 'super_admin') then
-    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
-  end if;
-  wanted := private.read_request(request, null::private.closing_request, '{name}');
-  span := private.closed_span(wanted, (
-    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
-  ));
-
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
-  insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
-  values (
-    actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span)
-  );
-  touched_ids := private.future_sessions(actor.organization_id, null, span);
+  if absent_id is null then
+    insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
+    values (actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span));
+  else
+    insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
+    values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
+  end if;
   return private.success(
     jsonb_build_object(
-      'closureId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
+      case when absent_id is null then 'closureId' else 'exceptionId' end, new_id,
+      'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
-      private.staff_times_to_come(actor.organization_id, null, null, span)
+      private.future_sessions(actor.organization_id, absent_id, span), coalesce(wanted.cancel_sessions, false),
+      private.tidy(wanted.reason), private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
     )
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.close_time(private.actor, private.closing_request, text, uuid) is
+  'Enters a closure of the organization, or time off of a therapist, and says what lies in it. zone: whose days are meant.';
+
+create function private.add_closure(actor private.actor, request jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
+  end if;
+  return private.close_time(actor, private.read_request(request, null::private.closing_request, '{name}'), (
+    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
+  ));
 end
 $$;
 
@@ -205,55 +204,25 @@ select private.publish_booking('add_closure',
   'times likewise.'
 );
 
-create function private.add_time_off(request jsonb, request_id text default null)
+create function private.add_time_off(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
-#variable_conflict use_column
 declare
-  actor private.actor;
-  wanted private.closing_request;
-  span tstzrange;
-  absent_id uuid;
+  wanted constant private.closing_request := private.read_request(request, null::private.closing_request);
+  absent_id constant uuid := coalesce(wanted.therapist_id, actor.user_id);
   zone text;
-  new_id uuid := gen_random_uuid();
-  touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.closing_request);
-  absent_id := coalesce(wanted.therapist_id, actor.user_id);
   select therapist.time_zone into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
     and therapist.id = absent_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+    and private.may_ask(actor, therapist.id);
   if zone is null then
     return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
   end if;
-  span := private.closed_span(wanted, zone);
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  perform private.require_same_role(actor);
-  insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
-  values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
-  touched_ids := private.future_sessions(actor.organization_id, absent_id, span);
-  return private.success(
-    jsonb_build_object(
-      'exceptionId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
-    ) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
-      private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
-    )
-  );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.close_time(actor, wanted, zone, absent_id);
 end
 $$;
 

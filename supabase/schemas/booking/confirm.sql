@@ -90,6 +90,15 @@ stable
 set search_path = ''
 as $$
 begin
+  if cardinality(listed) = 1 and cardinality(holds) = 1 then
+    return holds[1].status <> 'released' and listed[1].hold_key in (batch.hold_key, holds[1].hold_key)
+      and top.therapist_id = batch.therapist_id and listed[1].therapist_id = batch.therapist_id
+      and top.client_id = holds[1].client_id and listed[1].client_id = holds[1].client_id
+      and listed[1].start_time = holds[1].start_time and listed[1].end_time = holds[1].end_time
+      and listed[1].session_id is null
+      and coalesce(listed[1].session_type, batch.session_type) is not distinct from batch.session_type
+      and coalesce(listed[1].cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
+  end if;
   return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
     select row(
       -- A lone occurrence may be listed by its batch's key.
@@ -250,13 +259,10 @@ declare
 begin
   -- A look into an object, not a search of the listing for each occurrence. Of a group one client may be listed for all.
   if cardinality(listed) > 1 then
-    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.position),
-      jsonb_object_agg(listing.hold_key, listing.position)
+    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.ordinality),
+      jsonb_object_agg(listing.hold_key, listing.ordinality)
     into by_client, by_key
-    from unnest(listed) with ordinality as listing (
-      occurrence_index, hold_key, therapist_id, client_id, start_time, end_time, time_zone, session_id, session_type,
-      location_type, cpt_code, cpt_modifiers, position
-    );
+    from unnest(listed) with ordinality as listing;
   end if;
   return array(
     select row(
@@ -365,7 +371,20 @@ set search_path = ''
 as $$
 declare
   named private.named_services;
+  code text;
 begin
+  if cardinality(slots) = 1 and (slots[1].hold).group_id is null then
+    code := coalesce(slots[1].service_code, case when not batch.is_move then '97153' end);
+    if code is not null then
+      named.paths := array[slots[1].path || case
+        when slots[1].cpt_code is null and slots[1].session_type is not null then 'session.session_type' else 'cpt.code'
+      end];
+      named.codes := array[code];
+      named.dates := array[slots[1].service_date];
+      named.clients := array[case when not batch.is_move then 1 end];
+    end if;
+    return named;
+  end if;
   -- Whoever named the service by its type alone knows no code.
   select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
     array_agg(service.code), array_agg(service.service_date),
@@ -740,7 +759,10 @@ begin
       perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
-  perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  -- The waitlist's offers are made in the name of their therapist: see private.new_batch.
+  if batch.created_by = batch.therapist_id then
+    perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  end if;
   perform private.record_event(
     batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,
@@ -858,17 +880,12 @@ comment on function private.listed_by_batch(uuid, uuid, private.listing[]) is
   'What a confirmation lists, for its fingerprint: the only occurrence of a hold is the same by its own key, by the key of '
   'the batch, and when it is not listed at all.';
 
-create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.confirm_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.confirm_request := private.read_confirm_request(request);
   listed private.listing[] := private.listed_of(wanted);
   fingerprint bytea;
@@ -889,18 +906,11 @@ begin
       return outcome;
     end if;
   end if;
-  outcome := private.confirm_hold(actor, wanted, listed);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(
+    actor, 'sessions-confirm', idempotency_key, fingerprint, private.confirm_hold(actor, wanted, listed)
+  );
 end
 $$;
-comment on function private.confirm_sessions(jsonb, text, text) is
+comment on function private.confirm_sessions(private.actor, jsonb, text) is
   'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
   'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';

@@ -27,7 +27,9 @@ create function private.find_conflicts(
   slots private.slot[],
   wanted private.claims[],
   own_ids uuid[],
-  as_of timestamptz
+  as_of timestamptz,
+  by_person boolean default false,
+  but_pairs boolean default false
 )
 returns private.obstacle
 language plpgsql
@@ -50,12 +52,13 @@ begin
       jsonb_strip_nulls(jsonb_build_object(
         'occurrenceIndex', found.occurrence_index,
         'resource', found.resource_kind,
+        'therapistId', case when by_person and found.resource_kind = 'therapist' then found.resource_id end,
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
         'startTime', private.iso(lower(found.overlap)),
         'endTime', private.iso(upper(found.overlap)),
         'expiresAt', private.iso(found.expires_at)
       ))
-      order by found.occurrence_index, found.resource_kind
+      order by found.occurrence_index, found.resource_kind, found.resource_id
     ) filter (where found.is_alive and found.place = 1),
     case when bool_and(found.expires_at is not null) filter (where found.is_alive)
       then max(found.expires_at) filter (where found.is_alive)
@@ -71,12 +74,13 @@ begin
       private.is_pair(shared.lanes) as is_pair,
       owner.occurrence_index,
       want.resource_kind,
+      want.resource_id,
       claim.expires_at,
       claim.during::tstzrange * want.during::tstzrange as overlap,
       claim.expires_at is null or claim.expires_at > as_of as is_alive,
       row_number() over (
-        partition by owner.occurrence_index, want.resource_kind
-        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first
+        partition by owner.occurrence_index, want.resource_kind, case when by_person then want.resource_id end
+        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first, claim.during
       ) as place
     from unnest(wanted) as want
     cross join lateral (
@@ -90,16 +94,18 @@ begin
     ) as claim
     cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
     cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
-    where owner.occurrence_index is not null
+    where owner.occurrence_index is not null and not (but_pairs and private.is_pair(shared.lanes))
   ) as found;
   return obstacle;
 end
 $$;
-comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz) is
+comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean, boolean) is
   'What is in the way of these claims, apart from what own_ids own. conflicts: one for each occurrence and resource, a '
   'session before a hold, else the hold that expires last; times are the overlap with the request; null when nothing is. '
   'retry_after: when all of them clear, null when a session is among them. has_stale: something expired is in the way. '
-  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs.';
+  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs. by_person: one for each of '
+  'several therapists, with the therapistId that was asked for. but_pairs: without other services of the client that an '
+  'admin sets aside.';
 
 create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
 returns jsonb

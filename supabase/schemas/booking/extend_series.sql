@@ -32,20 +32,13 @@ set search_path = ''
 as $$
 declare
   wanted private.extend_request := private.read_request(request, null::private.extend_request);
-  issues jsonb := '[]';
 begin
-  if wanted.series_id is null then
-    issues := issues || private.issue('series_id', 'is required');
-  end if;
-  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
-    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
-  end if;
-  if wanted.override is distinct from null and (wanted.override).reason is null then
-    issues := issues || private.issue('override.reason', 'is required');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('series_id', 'is required', wanted.series_id is null),
+    row('until', 'is required: give until, count, or authorization_end: true, and one of them',
+      num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   return wanted;
 end
@@ -101,10 +94,9 @@ begin
   pattern.duration := coalesce(
     (
       select make_interval(mins => change.duration_minutes)
-      from unnest(pattern.changes) with ordinality
-        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      from unnest(pattern.changes) with ordinality as change
       where change.duration_minutes is not null
-      order by change.position desc
+      order by change.ordinality desc
       limit 1
     ),
     held.duration, (pattern.last).end_time - (pattern.last).start_time
@@ -397,34 +389,12 @@ comment on function private.book_extension(
   'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
   'left out.';
 
-create function private.blocked_days(actor private.actor, request private.hold_request)
+create function private.extend_series(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-stable
 set search_path = ''
-as $$
-begin
-  return (
-    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
-    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
-    where occurrence.value -> 'blockedBy' <> 'null'
-  );
-end
-$$;
-comment on function private.blocked_days(private.actor, private.hold_request) is
-  'Which occurrences of a hold are blocked, by their index, and by what.';
-
-create function private.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted constant private.extend_request := private.read_extend_request(request);
   pattern private.series_pattern;
   resource_ids uuid[];
@@ -432,19 +402,16 @@ declare
   blocked jsonb := '{}';
   skipped jsonb := '[]';
   days private.extension_day[];
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
 begin
   if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   pattern := private.series_pattern(actor, wanted);
   if pattern is null or (pattern.last).id is null then
@@ -467,12 +434,17 @@ begin
   end if;
   days := added.days;
   if wanted.on_conflict = 'skip' then
-    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    -- Which days are blocked, by their index, and by what.
+    select coalesce(jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index'), '{}') into blocked
+    from jsonb_array_elements(private.preview_series(
+      jsonb_strip_nulls(to_jsonb(private.extension_request(wanted, pattern, days)))
+    ) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null';
     days := array(
       select row(day.day, day.civil, day.start_time, day.time_zone)::private.extension_day
-      from unnest(added.days) with ordinality as day (day, civil, start_time, time_zone, position)
-      where not blocked ? (day.position - 1)::text
-      order by day.position
+      from unnest(added.days) with ordinality as day
+      where not blocked ? (day.ordinality - 1)::text
+      order by day.ordinality
     );
     select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
   end if;
@@ -480,21 +452,12 @@ begin
   if not (outcome ->> 'ok')::boolean then
     return outcome;
   end if;
-  outcome := private.success(jsonb_build_object(
+  return private.kept(actor, 'extend-series', idempotency_key, fingerprint, private.success(jsonb_build_object(
     'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
-  ));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  )));
 end
 $$;
-comment on function private.extend_series(jsonb, text, text) is
+comment on function private.extend_series(private.actor, jsonb, text) is
   'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
   'PT403, PT503.';
 

@@ -25,12 +25,14 @@ create type private.asked_booking as (
   places private.asked_place[],
   is_fixed boolean,
   other_therapist_ids uuid[],
-  override private.override_request
+  override private.override_request,
+  batch public.hold_batches,
+  slots private.slot[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
   'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
-  'override: what an admin would set aside for it.';
+  'override: what an admin would set aside for it. batch and slots: of a request of sessions-hold, what it would hold.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -61,6 +63,8 @@ begin
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
   asked.override := case when actor.role in ('admin', 'super_admin') then wanted.override end;
+  asked.batch := batch;
+  asked.slots := slots;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session
@@ -281,21 +285,19 @@ begin
   quotes := private.quote_units(organization_id, array(
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
-      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
+      ('00000000-0000-0000-0000-' || lpad(place.ordinality::text, 12, '0'))::uuid, place.occurrence_index,
       place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
       services_available.therapist_id, null
     )::private.service
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     -- A booking that names no service takes its units when it is confirmed as one. What is moved has them.
     where place.cpt_code is not null or place.session_id is not null
   ), as_of);
   return array(
     with place as materialized (
-      select asked.cpt_code, asked.position,
+      select asked.cpt_code, asked.ordinality,
         private.service_date(services_available.organization_id, asked.client_id, asked.start_time) as date
-      from unnest(places) with ordinality
-        as asked (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+      from unnest(places) with ordinality as asked
     ),
     service as materialized (
       select named.cpt_code, named.date,
@@ -306,12 +308,12 @@ begin
     )
     select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
-      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
+      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.ordinality::text, 12, '0'))::uuid
         and quote.shortages is not null
     )
     from place
     left join service on service.cpt_code = place.cpt_code and service.date = place.date
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;

@@ -238,13 +238,10 @@ begin
       ),
       day.date
     )::private.slot
-    from unnest(slots) with ordinality as slot (
-      hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-      civil_start, lanes, cpt_code, service_date, position
-    )
+    from unnest(slots) with ordinality as slot
     join zone on zone.id = slot.client_id
     cross join lateral (select (slot.start_time at time zone zone.name)::date as date offset 0) as day
-    order by slot.position
+    order by slot.ordinality
   );
 end
 $$;
@@ -356,11 +353,11 @@ comment on function private.with_lanes(uuid, private.slot[], int4multirange) is
 create function private.places_of_slots(batch public.hold_batches, slots private.slot[], is_joining boolean)
 returns private.place[]
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin
-  if cardinality(slots) = 1 then
+  if cardinality(slots) = 1 and not batch.keeps_places then
     return array[row(
       slots[1].hold_id, case when not is_joining then coalesce(slots[1].group_id, slots[1].hold_id) end,
       batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slots[1].client_id,
@@ -371,55 +368,32 @@ begin
     select row(
       slot.hold_id,
       -- The clients of one occurrence stand on one place.
-      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end,
-      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slot.client_id,
-      slot.lanes, slot.start_time, slot.end_time, batch.expires_at
+      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end, batch.therapist_id,
+      case when batch.keeps_places then kept.room_id else batch.room_id end,
+      case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
+      case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end,
+      slot.client_id, slot.lanes, slot.start_time, slot.end_time, batch.expires_at
     )::private.place
     from (
-      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
-      from unnest(slots) with ordinality as each (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
+      select each.*, row_number() over (partition by each.occurrence_index order by each.ordinality) = 1 as is_first
+      from unnest(slots) with ordinality as each
     ) as slot
+    left join lateral (
+      select coalesce(known.room_id, session.room_id) as room_id,
+        greatest(known.buffer_before_minutes, session.buffer_before_minutes) as buffer_before_minutes,
+        greatest(known.buffer_after_minutes, session.buffer_after_minutes) as buffer_after_minutes
+      from public.sessions as session
+      left join public.session_groups as known
+        on known.organization_id = session.organization_id and known.id = session.group_id
+      where batch.keeps_places and session.organization_id = batch.organization_id and session.id = slot.session_id
+      offset 0
+    ) as kept on true
   );
 end
 $$;
 comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
-  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
-
-create function private.kept_places(batch public.hold_batches, slots private.slot[])
-returns private.place[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      slot.hold_id, case when slot.is_first then slot.hold_id end, batch.therapist_id, coalesce(known.room_id, session.room_id),
-      greatest(known.buffer_before_minutes, session.buffer_before_minutes),
-      greatest(known.buffer_after_minutes, session.buffer_after_minutes), slot.client_id, slot.lanes, slot.start_time,
-      slot.end_time, batch.expires_at
-    )::private.place
-    from (
-      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
-      from unnest(slots) with ordinality as each (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
-    ) as slot
-    cross join lateral (
-      select moved.* from public.sessions as moved
-      where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
-    ) as session
-    left join public.session_groups as known
-      on known.organization_id = session.organization_id and known.id = session.group_id
-  );
-end
-$$;
-comment on function private.kept_places(public.hold_batches, private.slot[]) is
-  'Where sessions would stand that go to the batch''s therapist and keep their rooms and buffers.';
+  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s. '
+  'Sessions of a batch that keeps places keep their rooms and buffers.';
 
 create function private.spans_of(slots private.slot[])
 returns tstzrange[]
@@ -500,7 +474,7 @@ begin
       select slot.occurrence_index,
         -- As they were asked for: the client that was named first.
         jsonb_build_object(
-          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.position))[1],
+          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.ordinality))[1],
           -- As private.iso, without a call for each.
           'startTime', to_char(min(slot.start_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
           'endTime', to_char(min(slot.end_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
@@ -508,14 +482,11 @@ begin
         ) || case
           when min(coalesce(slot.group_id, moved.group_id)::text) is not null then jsonb_build_object(
             'groupId', min(coalesce(slot.group_id, moved.group_id)::text),
-            'clientIds', jsonb_agg(slot.client_id order by slot.position)
+            'clientIds', jsonb_agg(slot.client_id order by slot.ordinality)
           )
           else '{}'::jsonb
         end as answer
-      from unnest(slots) with ordinality as slot (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
+      from unnest(slots) with ordinality as slot
       left join public.sessions as moved
         on moved.organization_id = batch.organization_id and moved.id = slot.session_id
       group by slot.occurrence_index
@@ -578,10 +549,7 @@ declare
   taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
-  claims := private.claimed(batch.organization_id, case
-    when batch.keeps_places then private.kept_places(batch, placed)
-    else private.places_of_slots(batch, placed, is_joining)
-  end);
+  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
     own_ids := array(
@@ -603,10 +571,7 @@ begin
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
     placed := private.with_lanes(batch.organization_id, slots, lifted);
-    claims := private.claimed(batch.organization_id, case
-    when batch.keeps_places then private.kept_places(batch, placed)
-    else private.places_of_slots(batch, placed, is_joining)
-  end);
+    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
   if obstacle.conflicts is not null then
@@ -839,17 +804,12 @@ $$;
 comment on function private.hold_fingerprint(private.hold_request, boolean) is
   'The fingerprint of a hold: the same for the same request, however its times are written.';
 
-create function private.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
@@ -867,21 +827,14 @@ begin
     fingerprint := private.hold_fingerprint(wanted, names_room);
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
   end if;
-  if outcome is null then
-    outcome := private.place_hold(actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room);
-    if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-      perform private.keep_answer(
-        actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-        (outcome #>> '{body,holdId}')::uuid
-      );
-    end if;
+  if outcome is not null then
+    return outcome;
   end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(actor, 'sessions-hold', idempotency_key, fingerprint, private.place_hold(
+    actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room
+  ));
 end
 $$;
-comment on function private.hold_sessions(jsonb, text, text) is
+comment on function private.hold_sessions(private.actor, jsonb, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';

@@ -1,5 +1,5 @@
 -- Purpose: a retried request has one effect, and gets the first answer again.
--- Objects: private.idempotency_keys, private.find_replay, private.keep_answer.
+-- Objects: private.idempotency_keys, private.find_replay, private.keep_answer, private.kept.
 -- Watch for: a key is stored in the transaction of its effect, only when the request succeeded. Refusals keep no key.
 
 create table private.idempotency_keys (
@@ -138,3 +138,27 @@ end
 $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+create function private.kept(
+  actor private.actor,
+  endpoint text,
+  idempotency_key text,
+  fingerprint bytea,
+  outcome jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, endpoint, idempotency_key, fingerprint, outcome -> 'body',
+      case when endpoint = 'sessions-hold' then (outcome #>> '{body,holdId}')::uuid end
+    );
+  end if;
+  return outcome;
+end
+$$;
+comment on function private.kept(private.actor, text, text, bytea, jsonb) is
+  'The outcome, whose answer is kept under the key when it is one to be kept.';

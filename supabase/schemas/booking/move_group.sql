@@ -6,17 +6,12 @@ create type private.group_request as (group_id uuid);
 comment on type private.group_request is 'Which group a request of move_group names; all else in it is a request of sessions-hold.';
 select private.make_readable('{group_request}');
 
-create function private.move_group(request jsonb, request_id text default null)
+create function private.move_group(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   named_id constant uuid := (private.read_request(request, null::private.group_request, '{group_id}')).group_id;
   lead record;
@@ -61,10 +56,7 @@ begin
     perform private.raise_busy();
   end if;
   return private.success(jsonb_build_object('groupId', named_id, 'sessions', outcome #> '{body,sessions}'));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.move_group(jsonb, text) is
+comment on function private.move_group(private.actor, jsonb) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';

@@ -3,86 +3,6 @@
 -- Watch for: it is stable and can be called with GET, so it may be answered by a replica: a slot listed as free can be
 --            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
 
-create function private.open_slots_issues(
-  organization_id uuid,
-  therapist_id uuid,
-  from_time timestamptz,
-  to_time timestamptz,
-  duration_minutes integer,
-  time_zone text,
-  buffer_before_minutes integer,
-  buffer_after_minutes integer,
-  cpt_code text,
-  client_ids uuid[]
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
-    || case
-      when from_time is null or not isfinite(from_time) then private.issue('from_time', 'is required')
-      else '[]'
-    end
-    || case
-      when to_time is null or not isfinite(to_time) then private.issue('to_time', 'is required')
-      when to_time <= from_time then private.issue('to_time', 'must be after from_time')
-      when isfinite(from_time) and to_time > from_time + interval '62 days'
-        then private.issue('to_time', 'must be at most 62 days after from_time')
-      else '[]'
-    end
-    || case
-      when coalesce(duration_minutes, 0) not between 1 and 720
-        then private.issue('duration_minutes', 'must be between 1 and 720')
-      else '[]'
-    end
-    || case
-      when coalesce(buffer_before_minutes, 0) not between 0 and 240
-        then private.issue('buffer_before_minutes', 'must be between 0 and 240')
-      else '[]'
-    end
-    || case
-      when coalesce(buffer_after_minutes, 0) not between 0 and 240
-        then private.issue('buffer_after_minutes', 'must be between 0 and 240')
-      else '[]'
-    end
-    || case
-      when cardinality(client_ids) > 8
-        then private.issue('client_ids', 'must be at most 8 clients')
-      else '[]'
-    end
-    || case
-      when cpt_code is null then '[]'
-      when not exists (
-        select 1
-        from public.service_codes as service
-        where service.code = cpt_code
-          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
-      )
-        then private.issue('cpt_code', 'is no service code that is known here')
-      when cardinality(client_ids) > 0 and not exists (
-        select 1
-        from public.service_codes as service
-        where service.code = cpt_code
-          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
-          and cardinality(client_ids) between service.min_clients and service.max_clients
-      )
-        then private.issue('client_ids', 'are fewer or more clients than this service is for')
-      else '[]'
-    end
-    || case
-      when time_zone not in (select known.name from public.time_zones as known)
-        then private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles')
-      else '[]'
-    end;
-end
-$$;
-comment on function private.open_slots_issues(
-  uuid, uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
-) is 'What is wrong with a question of find_open_slots.';
-
 create function private.without_service(
   organization_id uuid,
   therapist_id uuid,
@@ -174,13 +94,11 @@ declare
     from unnest(find_open_slots.client_ids || find_open_slots.client_id) as member (id)
     where member.id is not null
   );
-  found jsonb := private.open_slots_issues(
-    actor.organization_id, therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes,
-    buffer_after_minutes, cpt_code, members
-  ) || case
-    when array_position(find_open_slots.client_ids, null) is not null then private.issue('client_ids', 'must not be null')
-    else '[]'
-  end;
+  services constant public.service_codes[] := array(
+    select service from public.service_codes as service
+    where service.code = find_open_slots.cpt_code
+      and (service.organization_id is null or service.organization_id = actor.organization_id)
+  );
   as_of timestamptz := statement_timestamp();
   duration interval;
   zone text;
@@ -188,9 +106,27 @@ declare
   span tstzrange;
   free tstzmultirange;
 begin
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
+  perform private.require(array[
+    row('therapist_id', 'is required', find_open_slots.therapist_id is null),
+    row('from_time', 'is required', from_time is null or not isfinite(from_time)),
+    row('to_time', 'is required', to_time is null or not isfinite(to_time)),
+    row('to_time', 'must be after from_time', isfinite(to_time) and to_time <= from_time),
+    row('to_time', 'must be at most 62 days after from_time',
+      isfinite(from_time) and isfinite(to_time) and to_time > from_time + interval '62 days'),
+    row('duration_minutes', 'must be between 1 and 720', coalesce(duration_minutes, 0) not between 1 and 720),
+    row('buffer_before_minutes', 'must be between 0 and 240', buffer_before_minutes not between 0 and 240),
+    row('buffer_after_minutes', 'must be between 0 and 240', buffer_after_minutes not between 0 and 240),
+    row('client_ids', 'must be at most 8 clients', cardinality(members) > 8),
+    row('cpt_code', 'is no service code that is known here', find_open_slots.cpt_code is not null and services = '{}'),
+    row('client_ids', 'are fewer or more clients than this service is for',
+      services <> '{}' and members <> '{}' and not exists (
+        select from unnest(services) as service
+        where cardinality(members) between service.min_clients and service.max_clients
+      )),
+    row('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+      find_open_slots.time_zone not in (select known.name from public.time_zones as known)),
+    row('client_ids', 'must not be null', array_position(find_open_slots.client_ids, null) is not null)
+  ]::private.rule[]);
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
   -- Whoever has left renders nothing any more.

@@ -12,27 +12,20 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_request(request, null::private.reassignment_request);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('to_therapist_id', 'is required', wanted.to_therapist_id is null),
-      ('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
-      ('session_ids', 'is required: give session_ids, or therapist_id with from and to',
-        wanted.session_ids is null and wanted.therapist_id is null),
-      ('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
-        and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
-      ('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
-      ('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
-      ('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
-      ('override.reason', 'is required',
-        wanted.override is distinct from null and (wanted.override).reason is null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('to_therapist_id', 'is required', wanted.to_therapist_id is null),
+    row('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
+    row('session_ids', 'is required: give session_ids, or therapist_id with from and to',
+      wanted.session_ids is null and wanted.therapist_id is null),
+    row('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
+      and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
+    row('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
+    row('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
+    row('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
+    row('override.reason', 'is required',
+      wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   if wanted.session_ids is not null then
@@ -113,7 +106,7 @@ declare
   slots constant private.slot[] := private.with_lanes(actor.organization_id, private.with_services(
     actor.organization_id, private.with_moved(actor.organization_id, leads), null, null
   ));
-  claims constant private.claims[] := private.claimed(actor.organization_id, private.kept_places(batch, slots));
+  claims constant private.claims[] := private.claimed(actor.organization_id, private.places_of_slots(batch, slots, false));
   own_ids constant uuid[] := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from unnest(slots) as slot
@@ -377,32 +370,24 @@ end
 $$;
 comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
 
-create function private.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_reassignment(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.reassignment_request := private.read_reassignment_request(request);
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   sessions public.sessions[];
-  fingerprint bytea;
   outcome jsonb;
 begin
   if actor.role not in ('admin', 'super_admin') then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'Only an admin hands sessions over.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   sessions := private.sessions_to_hand(actor.organization_id, wanted);
   if cardinality(wanted.session_ids) > (
@@ -415,17 +400,9 @@ begin
   elsif cardinality(sessions) > 366 then
     perform private.raise_invalid(private.issue('to', 'must leave at most 366 sessions: hand over a shorter time'));
   end if;
-  outcome := private.place_reassignment(actor, wanted, sessions);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint, private.place_reassignment(actor, wanted, sessions)
+  );
 end
 $$;
 

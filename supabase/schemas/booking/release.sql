@@ -2,17 +2,12 @@
 -- Objects: release_hold; stop_moves.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
-create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.release_hold(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.release_request := private.read_request(request, null::private.release_request, '{hold_key}');
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
   batch public.hold_batches;
@@ -64,7 +59,9 @@ begin
       perform private.raise_busy();
     end if;
     perform private.give_back_units(batch.organization_id, array(select each.id from unnest(released) as each));
-    perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    if batch.created_by = batch.therapist_id then
+      perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    end if;
     perform private.record_event(
       actor.organization_id, 'hold.released', 'hold', array(select each.id from unnest(released) as each), as_of,
       therapist_id => batch.therapist_id,
@@ -74,16 +71,10 @@ begin
     );
     body := jsonb_build_object('released', true, 'hold', private.released_answer(batch, released, wanted.hold_key));
   end if;
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(body));
 end
 $$;
-comment on function private.release_hold(jsonb, text, text) is
+comment on function private.release_hold(private.actor, jsonb, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 

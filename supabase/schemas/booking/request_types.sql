@@ -589,33 +589,23 @@ $$;
 comment on function private.without_blanks(jsonb, integer) is
   'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
 
-create function private.read_request(request jsonb, base anyelement, required text[] default '{}')
+create function private.read_again(request jsonb, base anyelement, required text[])
 returns anyelement
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  fewer jsonb;
+  fewer constant jsonb := private.without_blanks(request);
 begin
-  begin
-    request := jsonb_strip_nulls(request);
-    if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(base) then
-      return jsonb_populate_record(base, request);
-    end if;
-  exception
-    when data_exception or integrity_constraint_violation or statement_too_complex then null;
-  end;
-  fewer := private.without_blanks(request);
   if fewer <> request then
     return private.read_request(fewer, base, required);
   end if;
   perform private.raise_invalid(private.name_bad_fields(request, base, required));
 end
 $$;
-comment on function private.read_request(jsonb, anyelement, text[]) is
-  'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the required '
-  'ones that are not given.';
+comment on function private.read_again(jsonb, anyelement, text[]) is
+  'A request that could not be read: without its blank fields, or PT400 that names what is wrong.';
 
 create function private.make_readable(type_names text[])
 returns void
@@ -630,17 +620,34 @@ begin
       $function$
         create function private.mistyped(private.%1$I) returns jsonpath
         language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
-        comment on function private.mistyped(private.%1$I) is %3$L
+        comment on function private.mistyped(private.%1$I) is %3$L;
+        create function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
+        returns private.%1$I language plpgsql stable set search_path = '' as $body$
+        begin
+          begin
+            request := jsonb_strip_nulls(request);
+            if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(null::private.%1$I) then
+              return jsonb_populate_record(base, request);
+            end if;
+          exception
+            when data_exception or integrity_constraint_violation or statement_too_complex then null;
+          end;
+          return private.read_again(request, base, required);
+        end
+        $body$;
+        comment on function private.read_request(jsonb, private.%1$I, text[]) is %4$L;
       $function$,
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
-      'Finds a field of this type whose JSON type is wrong. Made from the type.'
+      'Finds a field of this type whose JSON type is wrong. Made from the type.',
+      'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the '
+      'required ones that are not given.'
     );
   end loop;
 end
 $$;
 comment on function private.make_readable(text[]) is
-  'Lets private.read_request read these types. The jsonpath of each is made once from the catalog: making it for each '
-  'request would cost more than the request.';
+  'Makes private.read_request for these types. The jsonpath of each is made once from the catalog: making it for each '
+  'request would cost more than the request, and so would a look-up that is not a constant.';
 
 select private.make_readable(array[
   'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
@@ -664,12 +671,8 @@ begin
   if wanted.session_type is not null then
     wanted.session_type := private.tidy(wanted.session_type);
   end if;
-  if wanted.client_ids = '{}' then
-    wanted.client_ids := null;
-  end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.client_ids := nullif(wanted.client_ids, '{}');
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -686,9 +689,7 @@ as $$
 declare
   wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -708,20 +709,13 @@ declare
     wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
     wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('remark', 'is required when reason_code is "other"',
-        wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
-      ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
-      ('', 'names nothing to correct', wanted.undo is null and not changes)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('remark', 'is required when reason_code is "other"',
+      wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
+    row('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
+    row('', 'names nothing to correct', wanted.undo is null and not changes)
+  ]::private.rule[]);
   return wanted;
 end
 $$;

@@ -39,35 +39,28 @@ declare
   wanted private.series_request := private.read_request(request, null::private.series_request);
   part constant private.series_part := wanted.series;
   change constant private.series_change := part.change;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    select field.key as path, 'must not accompany series' as message, field.value not in ('null', '""', '[]') as is_broken
+  perform private.require(array(
+    select row(field.key, 'must not accompany series', field.value not in ('null', '""', '[]'))::private.rule
     from jsonb_each(request) as field
     where field.key in ('start_time', 'end_time', 'start_time_offset_minutes', 'end_time_offset_minutes', 'session_id',
       'client_ids', 'group_id', 'room_id', 'occurrences', 'recurrence')
-    union all
-    values
-      ('series.series_id', 'is required', part.series_id is null),
-      ('series.scope', 'is required', part.scope is null),
-      ('series.from', 'is required: the start of the session, or of the first one, that changes',
-        part."from" is null and part.scope in ('this', 'following')),
-      ('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
-      ('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
-      ('series.change', 'names nothing that changes',
-        jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
-          change.duration_minutes, change.therapist_id) = 0),
-      ('series.change.shift_minutes', 'must not accompany weekday or local_start',
-        change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
-        not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  ) || array[
+    row('series.series_id', 'is required', part.series_id is null),
+    row('series.scope', 'is required', part.scope is null),
+    row('series.from', 'is required: the start of the session, or of the first one, that changes',
+      part."from" is null and part.scope in ('this', 'following')),
+    row('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
+    row('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
+    row('series.change', 'names nothing that changes',
+      jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
+        change.duration_minutes, change.therapist_id) = 0),
+    row('series.change.shift_minutes', 'must not accompany weekday or local_start',
+      change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+      not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
   wanted.session_type := private.tidy(wanted.session_type);
@@ -403,7 +396,8 @@ declare
   names_room constant boolean := private.names_room(request);
   change constant jsonb := jsonb_strip_nulls(to_jsonb(part.change))
     || case when names_room then jsonb_build_object('room_id', (part.change).room_id) else '{}' end;
-  fingerprint bytea;
+  -- Of what was asked: once it is confirmed, the same request would mean other places.
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
   outcome jsonb;
   move private.series_move;
 begin
@@ -411,13 +405,9 @@ begin
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    -- Of what was asked: once it is confirmed, the same request would mean other places.
-    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   move := private.series_move(actor, wanted);
   if (move.issue).code is null then
@@ -441,14 +431,10 @@ begin
       'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
     )) || change
   where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
-  outcome := jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint,
+    jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part))
+  );
 end
 $$;
 comment on function private.hold_series(private.actor, jsonb, text) is

@@ -174,13 +174,11 @@ begin
   end) order by item.position) into issues
   from (
     select
-      format('occurrences.%s.session_id', place.position - 1) as path,
-      place.position,
-      place.session_id,
+      place.ordinality as position, place.session_id,
+      format('occurrences.%s.session_id', place.ordinality - 1) as path,
       count(place.session_id) over () as moves,
-      row_number() over (partition by place.session_id order by place.position) as turn
-    from unnest(places) with ordinality
-      as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+      row_number() over (partition by place.session_id order by place.ordinality) as turn
+    from unnest(places) with ordinality as place
   ) as item
   where item.moves > 0 and (item.session_id is null or item.turn > 1)
     and (cardinality(places) > 1 or item.session_id is not null);
@@ -270,11 +268,10 @@ declare
   usual_length constant interval := wanted.end_time::timestamptz - wanted.start_time::timestamptz;
 begin
   select
-    array_agg(at.slot order by place.position),
-    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.position) filter (where wrong.issues <> '[]'), '$[*][*]')
+    array_agg(at.slot order by place.ordinality),
+    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.ordinality) filter (where wrong.issues <> '[]'), '$[*][*]')
   into slots, issues
-  from unnest(wanted.occurrences) with ordinality
-    as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  from unnest(wanted.occurrences) with ordinality as place
   cross join lateral (
     select case
       when place.time_zone is null or place.time_zone = zone then zone
@@ -288,7 +285,7 @@ begin
   ) as begins
   cross join lateral (
     select row(
-      gen_random_uuid(), place.position - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
+      gen_random_uuid(), place.ordinality - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
       own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
@@ -298,15 +295,17 @@ begin
     offset 0
   ) as at
   cross join lateral (
-    select coalesce(private.window_issues(at.slot, true, place.start_offset, place.end_offset, as_of), '[]')
+    select coalesce(private.window_issues(
+        at.slot, true, place.start_time_offset_minutes, place.end_time_offset_minutes, as_of
+      ), '[]')
       || case
         when place.time_zone is not null and own.name is null then private.issue(
-          format('occurrences.%s.time_zone', place.position - 1), 'must be a known IANA time zone, like America/Los_Angeles')
+          format('occurrences.%s.time_zone', place.ordinality - 1), 'must be a known IANA time zone, like America/Los_Angeles')
         else '[]'
       end
       || case
         when place.local_start is not null and place.start_time is not null then private.issue(
-          format('occurrences.%s.start_time', place.position - 1), 'must not accompany local_start')
+          format('occurrences.%s.start_time', place.ordinality - 1), 'must not accompany local_start')
         else '[]'
       end as issues
   ) as wrong;
@@ -531,18 +530,20 @@ begin
   else
     select
       array_agg(private.listing_at(
-        (place.position - 1)::integer, place.hold_key, place.session,
+        (place.ordinality - 1)::integer, place.hold_key, place.session,
         case when place.cpt is distinct from null then place.cpt else wanted.cpt end, coalesce(known.name, zone)
-      ) order by place.position),
-      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.position), '$[*][*]'),
+      ) order by place.ordinality),
+      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.ordinality), '$[*][*]'),
       codes || array_agg(of.code)
     into listed, wrong, codes
-    from unnest(wanted.occurrences) with ordinality
-      as place (hold_key, session, cpt, start_offset, end_offset, time_zone, notes, position)
+    from unnest(wanted.occurrences) with ordinality as place
     left join public.time_zones as known on known.name = place.time_zone
     cross join lateral private.listing_issues(
-      format('occurrences.%s.', place.position - 1),
-      row(place.hold_key, place.session, place.cpt, place.start_offset, place.end_offset, place.time_zone, null),
+      format('occurrences.%s.', place.ordinality - 1),
+      row(
+        place.hold_key, place.session, place.cpt, place.start_time_offset_minutes, place.end_time_offset_minutes,
+        place.time_zone, null
+      ),
       case when place.time_zone is null then zone else known.name end, false
     ) as of;
   end if;

@@ -48,52 +48,28 @@ stable
 set search_path = ''
 as $$
 declare
-  owner_ids constant uuid[] := array(
-    select each.id from unnest(moved) as each
-    union
-    select each.group_id from unnest(moved) as each where each.group_id is not null
+  session_ids constant uuid[] := array(select each.id from unnest(moved) as each order by each.new_start_time, each.id);
+  owner_ids constant uuid[] := session_ids || array(
+    select distinct each.group_id from unnest(moved) as each where each.group_id is not null
+  );
+  -- The first member of a group is told of its therapist and room: the last slot of several with one group counts.
+  slots constant private.slot[] := array(
+    select row(
+      each.id, array_position(session_ids, each.id) - 1, null, null, each.group_id, each.id, each.new_start_time,
+      each.new_end_time, null, null, null, null, null
+    )::private.slot
+    from unnest(moved) as each
+    order by each.new_start_time desc, each.id desc
   );
 begin
   return (
-    with place as materialized (
-      select each.id, each.group_id, (row_number() over (order by each.new_start_time, each.id) - 1)::integer as position
-      from unnest(moved) as each
-    ),
-    owner as materialized (
-      select place.id as owner_id, place.id as session_id, place.position from place
-      union all
-      select place.group_id, (array_agg(place.id order by place.position))[1], min(place.position)
-      from place where place.group_id is not null group by place.group_id
-    )
     select jsonb_agg(
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', owner.position,
-        'sessionId', owner.session_id,
-        'resource', want.resource_kind,
-        'blockedBy', case when claim.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(claim.during * want.during)),
-        'endTime', private.iso(upper(claim.during * want.during)),
-        'expiresAt', private.iso(claim.expires_at)
-      ))
-      order by owner.position, want.resource_kind, lower(claim.during)
+      item.value || jsonb_build_object('sessionId', session_ids[(item.value ->> 'occurrenceIndex')::integer + 1])
+      order by item.position
     )
-    from (
-      select each.owner_id, each.resource_kind, each.resource_id, each.during::tstzrange as during, each.lanes
-      from unnest(private.claims_of(organization_id, owner_ids, as_of)) as each
-    ) as want
-    join owner on owner.owner_id = want.owner_id
-    cross join lateral (
-      select known.during::tstzrange as during, known.expires_at
-      from private.claims as known
-      where known.organization_id = resync_conflicts.organization_id
-        and known.resource_id = want.resource_id
-        and known.resource_kind = want.resource_kind
-        and known.during && want.during
-        and known.lanes && want.lanes
-        and known.owner_id <> all (owner_ids)
-        and (known.expires_at is null or known.expires_at > as_of)
-      offset 0
-    ) as claim
+    from jsonb_array_elements((
+      private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of)
+    ).conflicts) with ordinality as item (value, position)
   );
 end
 $$;
@@ -148,16 +124,12 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
-create function private.resync_zone(zone text, request_id text default null)
+create function private.resync_zone(actor private.actor, zone text)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   moved private.resynced_session[];
   session_ids uuid[];
   group_ids uuid[];
@@ -226,9 +198,6 @@ begin
   return private.success(jsonb_build_object(
     'zone', zone, 'movedCount', cardinality(session_ids), 'movedSessionIds', to_jsonb(session_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

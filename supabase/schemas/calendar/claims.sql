@@ -279,48 +279,38 @@ declare
 begin
   -- One pass for each batch, mostly one: its new places minus what its sessions have now.
   for move in
-    select batch.id, batch.expires_at, places.wanted, places.own_ids
+    select found.batch, held.slots, held.own_ids
     from unnest(batch_ids) as named (id)
     cross join lateral (
-      select known.* from public.hold_batches as known
+      select known as batch from public.hold_batches as known
       where known.organization_id = move_claims.organization_id and known.id = named.id and known.is_move offset 0
-    ) as batch
+    ) as found
     cross join lateral (
       select
         array_agg(row(
-          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id,
-          case when batch.keeps_places then kept.room_id else batch.room_id end,
-          case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
-          case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
-        )::private.place) as wanted,
+          hold.id, hold.occurrence_index, hold.hold_key, hold.client_id, null, hold.session_id, hold.start_time, hold.end_time,
+          hold.time_zone, hold.civil_start, hold.lanes, null, null
+        )::private.slot order by hold.occurrence_index, hold.id) as slots,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
         select known.* from public.session_holds as known
-        where known.organization_id = move_claims.organization_id and known.batch_id = batch.id and known.status = 'held'
+        where known.organization_id = move_claims.organization_id and known.batch_id = named.id and known.status = 'held'
         offset 0
       ) as hold
       cross join lateral (
-        select known.* from public.sessions as known
+        select known.id, known.group_id from public.sessions as known
         where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
       ) as session
-      -- Of a group, its row has the room and the buffers.
-      cross join lateral (
-        select coalesce(max(known.room_id::text)::uuid, session.room_id) as room_id,
-          coalesce(max(known.buffer_before_minutes), session.buffer_before_minutes) as buffer_before_minutes,
-          coalesce(max(known.buffer_after_minutes), session.buffer_after_minutes) as buffer_after_minutes
-        from public.session_groups as known
-        where batch.keeps_places and known.organization_id = move_claims.organization_id and known.id = session.group_id
-      ) as kept
-    ) as places
-    where places.wanted is not null
+    ) as held
+    where held.slots is not null
   loop
     claims := claims || array(
       select row(
-        move_claims.organization_id, move.id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
-        move.expires_at
+        move_claims.organization_id, (move.batch).id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
+        (move.batch).expires_at
       )::private.claims
       from unnest(private.subtract_cells(
-        private.cells_of(private.claimed(organization_id, move.wanted)),
+        private.cells_of(private.claimed(organization_id, private.places_of_slots(move.batch, move.slots, false))),
         private.cells_of(private.claimed(organization_id, private.places_of(organization_id, move.own_ids)))
       )) as cell
       cross join lateral unnest(cell.times) as piece (during)

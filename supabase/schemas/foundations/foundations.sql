@@ -114,6 +114,27 @@ end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
 
+create type private.rule as (path text, message text, is_broken boolean);
+comment on type private.rule is 'A rule of a request: which field it is of, what it says, and whether it is broken.';
+
+create function private.require(rules private.rule[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from unnest(rules) as rule
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+end
+$$;
+comment on function private.require(private.rule[]) is 'PT400 that names every rule that is broken.';
+
 create function private.is_direct_write()
 returns boolean
 language plpgsql
@@ -152,7 +173,9 @@ declare
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
   where candidate.pronamespace = 'private'::regnamespace
-    and candidate.proname = coalesce(publish.function_name, publish.name);
+    and candidate.proname = coalesce(publish.function_name, publish.name)
+    -- What takes its caller as an argument is for other functions; see private.publish_booking.
+    and candidate.proargnames[1] is distinct from 'actor';
   arguments := pg_get_function_arguments(known.oid);
   if first_argument is not null then
     arguments := regexp_replace(arguments, '^[^,]+, ', '');
@@ -169,9 +192,9 @@ begin
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
   execute format('comment on function public.%I is %L', name, about);
-  execute format('grant execute on function public.%I, private.%I to %I', name, known.proname, caller);
+  execute format('grant execute on function public.%I, %s to %I', name, known.oid::regprocedure, caller);
   if obj_description(known.oid, 'pg_proc') is null then
-    execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
+    execute format('comment on function %s is %L', known.oid::regprocedure, 'What public.' || name || ' does.');
   end if;
 end
 $$;
@@ -184,13 +207,43 @@ create function private.publish_booking(
   name text, about text, function_name text default null, first_argument text default null
 )
 returns void
-language sql
+language plpgsql
 set search_path = ''
-begin atomic
-  select private.publish(
-    publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)',
-    function_name => publish_booking.function_name, first_argument => publish_booking.first_argument
+as $$
+declare
+  written pg_catalog.pg_proc;
+  arguments text;
+begin
+  select known.* into written from pg_catalog.pg_proc as known
+  where known.pronamespace = 'private'::regnamespace and known.proname = publish_booking.name
+    and known.proargnames[1] = 'actor';
+  if found then
+    if obj_description(written.oid, 'pg_proc') is null then
+      execute format('comment on function %s is %L', written.oid::regprocedure, 'What public.' || name || ' does.');
+    end if;
+    arguments := replace(pg_get_function_arguments(written.oid), 'actor private.actor', '');
+    execute format(
+      $function$
+        create function private.%1$I(%2$s) returns jsonb language plpgsql security definer
+        set search_path = '' set timezone = 'UTC' set lock_timeout = '5s' set plan_cache_mode = 'force_generic_plan'
+        as $body$
+        begin
+          return private.%1$I(%3$s);
+        exception
+          when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+            perform private.raise_busy(sqlstate, sqlerrm);
+        end
+        $body$
+      $function$,
+      name, concat_ws(', ', nullif(ltrim(arguments, ', '), ''), 'request_id text default null'),
+      array_to_string('private.begin_booking(request_id)'::text || written.proargnames[2:], ', ')
+    );
+  end if;
+  perform private.publish(
+    name, about, answer => 'private.leave_booking(%s)', function_name => function_name, first_argument => first_argument
   );
-end;
+end
+$$;
 comment on function private.publish_booking(text, text, text, text) is
-  'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';
+  'Publishes a booking function. What private.<name>(actor, ...) does, it does for the caller, who is asked first: with the '
+  'settings of every booking, with PT503 where it gives way to others, and ended by private.leave_booking.';

@@ -68,28 +68,14 @@ stable
 set search_path = ''
 as $$
 declare
-  fewer jsonb;
-  again record;
+  found text;
 begin
-  -- A row that cannot be read says so, and the others go on: so not private.read_request, which refuses the request.
-  begin
-    given := jsonb_strip_nulls(given);
-    if jsonb_typeof(given) = 'object' and not given @? private.mistyped(null::private.import_row) then
-      wanted := jsonb_populate_record(null::private.import_row, given);
-      return;
-    end if;
-  exception
-    when data_exception or integrity_constraint_violation then null;
-  end;
-  -- Spreadsheets have blank cells.
-  fewer := private.without_blanks(given);
-  if fewer <> given then
-    again := private.read_import_row(fewer);
-    wanted := again.wanted;
-    issues := again.issues;
-  else
-    issues := private.name_bad_fields(given, null::private.import_row);
-  end if;
+  wanted := private.read_request(given, null::private.import_row);
+exception
+  -- A row that cannot be read says so, and the others go on.
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    issues := found::jsonb;
 end
 $$;
 comment on function private.read_import_row(jsonb) is 'One row as its type, or what is wrong with its fields.';
@@ -379,9 +365,8 @@ begin
   with taken as (
     insert into private.claims
     select claim.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes, null
-    from unnest(wanted) with ordinality
-      as claim (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at, position)
-    order by claim.position
+    from unnest(wanted) with ordinality as claim
+    order by claim.ordinality
     on conflict do nothing
     returning owner_id
   )
@@ -680,42 +665,32 @@ stable
 set search_path = ''
 as $$
 declare
-  issues jsonb := '[]';
+  is_list constant boolean := coalesce(jsonb_typeof(request -> 'rows') = 'array', false);
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
+  if jsonb_typeof(request) is distinct from 'object' then
     perform private.raise_invalid(private.issue('', 'must be a JSON object'));
   end if;
-  if jsonb_typeof(request -> 'rows') is distinct from 'array' then
-    issues := issues || private.issue('rows', 'must be a list');
-  elsif jsonb_array_length(request -> 'rows') not between 1 and 5000 then
-    issues := issues || private.issue('rows', 'must have 1 to 5000 items');
-  end if;
-  if coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null') then
-    issues := issues || private.issue('dry_run', 'must be true or false');
-  end if;
-  if coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"') then
-    issues := issues || private.issue('on_conflict', 'must be "report" or "skip"');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('rows', 'must be a list', not is_list),
+    row('rows', 'must have 1 to 5000 items',
+      jsonb_array_length(case when is_list then request -> 'rows' end) not between 1 and 5000),
+    row('dry_run', 'must be true or false',
+      coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null')),
+    row('on_conflict', 'must be "report" or "skip"',
+      coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"'))
+  ]::private.rule[]);
 end
 $$;
 comment on function private.require_import(jsonb) is
   'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
 
-create function private.import_sessions(request jsonb, request_id text default null)
+create function private.import_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 set enable_seqscan = off
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   dry_run boolean;
   skips boolean;
   read private.import_draft[];
@@ -733,10 +708,7 @@ begin
   read := private.read_imports(actor, request -> 'rows', clock_timestamp());
   -- Alone in the organization: thousands of rows need no lock for each of their people, and meet no booking half-way.
   perform private.take_organization(actor.organization_id);
-  actor := private.require_actor();
-  if actor.role not in ('admin', 'super_admin') then
-    return private.refuse(actor, 'import.refused', '{}', 'FORBIDDEN', 'Only an admin imports sessions.');
-  end if;
+  perform private.require_same_role(actor);
   as_of := clock_timestamp();
   begin
     drafts := private.place_imports(actor, read, as_of);
@@ -764,9 +736,6 @@ begin
     );
   end if;
   return private.success(private.import_answer(drafts, session_ids <> '{}', false));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

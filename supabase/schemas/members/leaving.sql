@@ -46,7 +46,6 @@ create function private.touched_answer(
   session_ids uuid[],
   cancels boolean,
   reason text,
-  request_id text,
   staff_time_ids uuid[] default '{}',
   leaving_id uuid default null
 )
@@ -55,13 +54,13 @@ language sql
 set search_path = ''
 return jsonb_build_object(
   'touched', cardinality(session_ids),
-  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
   'touchedSessionIds', to_jsonb(session_ids[1:100]),
   'touchedStaffTimes', cardinality(staff_time_ids),
   'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
   'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
 );
-comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], uuid) is
+comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) is
   'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
   'the therapist who is no longer there, while the others of a meeting go on without them.';
 
@@ -123,7 +122,7 @@ begin
       'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
       'archivedAt', private.iso(archived_at)
     )) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id, staff_time_ids, wanted.therapist_id
+      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, staff_time_ids, wanted.therapist_id
     )
   );
 exception
@@ -189,7 +188,7 @@ begin
   );
   return private.success(
     jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
-    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason)
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then

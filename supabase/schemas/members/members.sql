@@ -302,7 +302,7 @@ begin
   begin
     -- While the caller may cancel: it may be their own membership, or role.
     touched := private.touched_answer(
-      touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
+      touched_ids, coalesce(cancel_sessions, false), reason, staff_time_ids, user_id
     );
     if leaves then
       delete from public.memberships as existing

@@ -93,10 +93,7 @@ begin
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
   if shortages is not null then
-    shortages := (
-      select jsonb_agg(item.value || jsonb_build_object('sessionId', changed[1 + (item.value ->> 'occurrenceIndex')::integer].id) order by item.position)
-      from jsonb_array_elements(shortages) with ordinality as item (value, position)
-    );
+    shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
@@ -106,16 +103,12 @@ comment on function private.recode_issue(uuid, public.sessions[], timestamptz) i
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
   'units. PT400 names what is wrong with the code.';
 
-create function private.recode_sessions(request jsonb, request_id text default null)
+create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   wanted constant private.recode_request :=
     private.read_request(request, null::private.recode_request, '{session_ids,cpt_code}');
   cpt_code constant text := upper(private.tidy(wanted.cpt_code));
@@ -191,9 +184,6 @@ begin
       where session.organization_id = actor.organization_id and session.id = any (session_ids)
     )
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

@@ -89,62 +89,23 @@ $$;
 comment on function private.staff_claims(uuid, private.staff_plan[]) is
   'What staff times claim: each of their therapists, and their room once.';
 
-create function private.staff_obstacle(
-  organization_id uuid,
-  plans private.staff_plan[],
-  as_of timestamptz,
-  out conflicts jsonb,
-  out retry_after timestamptz
-)
+create function private.plan_slots(plans private.staff_plan[])
+returns private.slot[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
-declare
-  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
-  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
 begin
-  select
-    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
-      filter (where found.place = 1 and found.rank <= 1000),
-    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
-  into conflicts, retry_after
-  from (
-    select blocked.*,
-      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', blocked.occurrence_index,
-        'resource', blocked.resource_kind,
-        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
-        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(blocked.overlap)),
-        'endTime', private.iso(upper(blocked.overlap)),
-        'expiresAt', private.iso(blocked.expires_at)
-      )) as conflict
-    from (
-      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
-        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
-        row_number() over (
-          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
-        ) as place
-      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
-      cross join lateral (
-        select known.* from private.claims as known
-        where known.organization_id = want.organization_id
-          and known.resource_id = want.resource_id
-          and known.during && want.during
-          and known.resource_kind = want.resource_kind
-          and (known.expires_at is null or known.expires_at > as_of)
-          and known.owner_id <> all (own_ids)
-        offset 0
-      ) as claim
-    ) as blocked
-  ) as found;
+  return array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
 end
 $$;
-comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
-  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
-  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+comment on function private.plan_slots(private.staff_plan[]) is 'Staff times as what asks about bookings knows them.';
 
 create function private.refuse_staff_time(
   actor private.actor,
@@ -279,9 +240,8 @@ stable
 set search_path = ''
 as $$
 declare
-  obstacle record;
+  obstacle private.obstacle;
   availability record;
-  code jsonb;
 begin
   if exists (
     select from (
@@ -299,10 +259,14 @@ begin
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
     );
   end if;
-  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  obstacle := private.find_conflicts(
+    private.plan_slots(plans), private.staff_claims(actor.organization_id, plans),
+    array(select plan.id from unnest(plans) as plan), as_of, by_person => true
+  );
   if obstacle.conflicts is not null then
-    code := private.conflict_code(obstacle.conflicts);
-    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+    return private.conflict_code(obstacle.conflicts) || jsonb_build_object(
+      'conflicts', jsonb_path_query_array(obstacle.conflicts, '$[0 to 999]'), 'retryAfter', obstacle.retry_after
+    );
   end if;
   return jsonb_build_object('overridden', not availability.is_open);
 end
@@ -319,7 +283,6 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
   if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
     perform private.raise_busy();
   end if;
@@ -380,30 +343,22 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_request := private.read_request(request, null::private.staff_time_request);
-  issues jsonb := '[]';
 begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
     wanted.therapist_ids := array[actor.user_id];
   end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
-  if wanted.kind is null then
-    issues := issues || private.issue('kind', 'is required');
-  end if;
-  if wanted.therapist_ids is null then
-    issues := issues || private.issue('therapist_ids', 'is required');
-  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
-    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
-  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
-    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
-  end if;
-  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
-    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
+  perform private.require(array[
+    row('kind', 'is required', wanted.kind is null),
+    row('therapist_ids', 'is required', wanted.therapist_ids is null),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('therapist_ids', 'times the occurrences must be at most 5000',
+      cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000),
+    row('occurrences', 'must not name sessions: nothing is moved',
+      exists (select from unnest(wanted.occurrences) as place where place.session_id is not null))
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -416,57 +371,39 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
-declare
-  placed private.hold_request;
 begin
   -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
-  placed.therapist_id := wanted.therapist_ids[1];
-  placed.client_id := wanted.therapist_ids[1];
-  placed.time_zone := wanted.time_zone;
-  placed.start_time := wanted.start_time;
-  placed.end_time := wanted.end_time;
-  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
-  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
-  placed.occurrences := wanted.occurrences;
-  placed.recurrence := wanted.recurrence;
-  placed.override := wanted.override;
-  return private.slots_of(placed, as_of);
+  return private.slots_of(jsonb_populate_record(null::private.hold_request, to_jsonb(wanted) || jsonb_build_object(
+    'therapist_id', wanted.therapist_ids[1], 'client_id', wanted.therapist_ids[1]
+  )), as_of);
 end
 $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
   'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
 
-create function private.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.add_staff_time(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_request := private.read_staff_time_request(request, actor);
   reason constant text := private.tidy((wanted.override).reason);
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
   plans private.staff_plan[];
   new_ids uuid[];
   series_id uuid;
   issue jsonb;
-  body jsonb;
   as_of timestamptz;
 begin
   if not private.may_take_time(actor, wanted.therapist_ids) then
     return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   plans := array(
     select row(
@@ -510,14 +447,9 @@ begin
   if (issue -> 'overridden')::boolean then
     perform private.record_staff_override(actor, new_ids, reason, as_of);
   end if;
-  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.kept(actor, 'add-staff-time', idempotency_key, fingerprint, private.success(
+    private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id)
+  ));
 end
 $$;
 
@@ -616,34 +548,27 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_change := private.read_request(request, null::private.staff_time_change);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
-      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
-      ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
-      ('start_time', 'is for one staff time: name local_start for a series',
-        wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
-      ('shift_minutes', 'must not accompany weekday or local_start',
-        wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
-      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
-      ('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
-        wanted.start_time is not null
-        and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
-      ('therapist_ids', 'must not name a therapist twice', (
-        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
-      )),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('', 'names nothing to change', not request ?| array[
-        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
-        'duration_minutes'])
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
+    row('start_time', 'is for one staff time: name local_start for a series',
+      wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
+    row('shift_minutes', 'must not accompany weekday or local_start',
+      wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
+    row('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+    row('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
+      wanted.start_time is not null
+      and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('', 'names nothing to change', not request ?| array[
+      'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
+      'duration_minutes'])
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -697,33 +622,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
+  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
   'when clocks change; a time that does not change keeps its instant.';
-
-create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
-returns private.staff_plan[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select plan
-    from unnest(plans) as plan
-    join public.staff_times as known
-      on known.organization_id = moved_plans.organization_id and known.id = plan.id
-    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
-      or known.room_id is distinct from plan.room_id
-      or array(
-        select member.therapist_id from public.staff_time_members as member
-        where member.organization_id = known.organization_id and member.staff_time_id = known.id
-        order by member.therapist_id
-      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
-  );
-end
-$$;
-comment on function private.moved_plans(uuid, private.staff_plan[]) is
-  'Those that would take another time, therapist or room than they do now.';
 
 create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
 returns void
@@ -732,13 +632,7 @@ stable
 set search_path = ''
 as $$
 declare
-  slots private.slot[] := array(
-    select row(
-      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
-    )::private.slot
-    from unnest(plans) as plan
-  );
+  slots constant private.slot[] := private.plan_slots(plans);
   issues jsonb;
 begin
   select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
@@ -806,16 +700,12 @@ $$;
 comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
   'Writes staff times as they are to be, their members and their claims.';
 
-create function private.change_staff_time(request jsonb, request_id text default null)
+create function private.change_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_change := private.read_staff_time_change(request);
   reason constant text := private.tidy((wanted.override).reason);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
@@ -843,7 +733,14 @@ begin
   elsif not private.may_change_staff_times(actor, target_ids) then
     return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
   end if;
-  moved := private.moved_plans(actor.organization_id, plans);
+  -- Those that would take another time, therapist or room than they do now.
+  moved := array(
+    select plan
+    from unnest(plans) as plan
+    join unnest(private.changed_plans(actor.organization_id, target_ids, null, false)) as known on known.id = plan.id
+    where (known.start_time, known.end_time, known.room_id) is distinct from (plan.start_time, plan.end_time, plan.room_id)
+      or not (known.therapist_ids @> plan.therapist_ids and known.therapist_ids <@ plan.therapist_ids)
+  );
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
     issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
@@ -867,9 +764,6 @@ begin
     perform private.record_staff_override(actor, target_ids, reason, as_of);
   end if;
   return private.success(private.staff_answer(actor.organization_id, target_ids));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -1005,16 +899,12 @@ comment on function private.end_touched_staff_times(uuid[], uuid) is
   'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
   'a caller who is alone in the organization. Returns how many.';
 
-create function private.cancel_staff_time(request jsonb, request_id text default null)
+create function private.cancel_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_end := private.read_request(request, null::private.staff_time_end);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
   named_ids uuid[];
@@ -1022,13 +912,12 @@ declare
   cancelled_ids uuid[];
   as_of timestamptz;
 begin
-  if num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1 then
-    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them'));
-  elsif wanted."from" is not null and wanted.series_id is null then
-    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
-  elsif wanted.scope is not null and wanted.staff_time_id is null then
-    perform private.raise_invalid(private.issue('scope', 'goes with staff_time_id'));
-  end if;
+  perform private.require(array[
+    row('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them',
+      num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null)
+  ]::private.rule[]);
   named_ids := coalesce(wanted.staff_time_ids::uuid[], array_remove(array[wanted.staff_time_id], null));
   target_ids := private.staff_targets(actor, named_ids, wanted.scope, wanted.series_id, from_time);
   if target_ids = '{}' or not target_ids @> named_ids or not private.may_change_staff_times(actor, target_ids) then
@@ -1048,9 +937,6 @@ begin
     'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
     'cancelledIds', to_jsonb(cancelled_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
