@@ -1,37 +1,32 @@
 /** A person in front of the web app: headless Chromium, signed in, at the stack of this test run. */
-import { existsSync, readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect } from 'vitest';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+import { beforeAll, describe, expect } from 'vitest';
 import { bookSession, instantOf, startSession } from '../../src/lib/index.ts';
 import { type Clinic, expire, openClinic, type Person } from '../functions/clinic.ts';
 import { anonymousClient, clientOf } from '../lib/clinic.ts';
+import { launchBrowser, noBrowser } from '../setup/browser.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
-const browserPath = [
-  process.env.CHROMIUM_PATH,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-].find((path) => path && existsSync(path));
-
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** The browser of this worker, for all its files. It ends with the worker. */
+let launched: Promise<Browser> | undefined;
+let browser: Browser | undefined;
 
 /** The tests of a part of the web app; where there is no browser they are skipped, and say so. */
 export function describeInBrowser(name: string, tests: () => void): void {
-  const missing = browserPath ? '' : ' — NOT RUN: install chromium or set CHROMIUM_PATH';
-  describe.skipIf(!browserPath)(`${name}${missing}`, () => {
+  describe.skipIf(noBrowser !== '')(`${name}${noBrowser}`, () => {
     beforeAll(async () => {
-      browser = await chromium.launch({ executablePath: browserPath, chromiumSandbox: false });
-    });
-    afterAll(async () => {
-      await browser?.close();
+      launched ??= launchBrowser();
+      browser = await launched;
     });
     tests();
   });
 }
-let browser: Browser | undefined;
 
 /** How a person looks at the app. */
 export interface Looks {
@@ -51,13 +46,9 @@ export interface Desk {
   complaints: string[];
 }
 
-/** Opens the app without signing in. */
-export async function openApp({
-  path = '/',
-  timeZone = 'America/Los_Angeles',
-  phone,
-  dark,
-}: Looks = {}): Promise<Desk> {
+/** Opens the app without signing in, or in a tab where somebody has signed in before. */
+export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>): Promise<Desk> {
+  const { path = '/', timeZone = 'America/Los_Angeles', phone, dark } = looks;
   if (!browser) throw new Error('There is no browser.');
   const context = await browser.newContext({
     viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
@@ -84,35 +75,63 @@ export async function openApp({
     if (message.type() === 'error') desk.complaints.push(message.text());
   });
   page.on('pageerror', (error) => desk.complaints.push(String(error)));
+  const kept = person && (await page.addInitScript(keepSession, await sessionOf(person)));
   await page.goto(stack.apiUrl + path);
+  // What a later page of the tab finds is what the app has left there.
+  await kept?.dispose();
   return desk;
 }
 
-/** Signs in on the page that is shown. */
+/** A new session of a person, as supabase-js keeps it in a tab's storage. */
+async function sessionOf({ email }: Pick<Person, 'email'>): Promise<Record<string, string>> {
+  const { data, error } = await anonymousClient().auth.signInWithPassword({ email, password });
+  if (error) throw error;
+  const tab = randomUUID();
+  return { tab, [`therapist-sessions ${tab}`]: JSON.stringify(data.session) };
+}
+
+/** Runs in the page, before the app does. */
+function keepSession(items: Record<string, string>): void {
+  for (const [name, value] of Object.entries(items)) sessionStorage.setItem(name, value);
+}
+
+const password = 'demo-password-1234';
+
+/** Signs in by the form on the page that is shown. */
 export async function signInOn(page: Page, { email }: Pick<Person, 'email'>): Promise<void> {
   await page.getByLabel('Email').fill(email);
-  await page.getByLabel('Password').fill('demo-password-1234');
+  await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
   await page.getByLabel('Password').waitFor({ state: 'detached' });
   await page.locator('h1').waitFor();
 }
 
-/** Opens the app as somebody who has signed in. */
+/** Opens the app as somebody who has signed in in that tab. */
 export async function sitDown(person: Pick<Person, 'email'>, looks: Looks = {}): Promise<Desk> {
-  const desk = await openApp(looks);
-  await signInOn(desk.page, person);
+  const desk = await openApp(looks, person);
+  await desk.page.locator('h1').waitFor();
   return desk;
 }
 
-/** What axe-core finds of level serious or worse, as `rule: element`. */
-export async function seriousViolations(page: Page): Promise<string[]> {
+/**
+ * What axe-core finds of level serious or worse, as `rule: element`. Rules whose findings are never that serious are not
+ * asked.
+ *
+ * @param rules - the only rules to ask; all by default
+ */
+export async function seriousViolations(page: Page, rules?: readonly string[]): Promise<string[]> {
   if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axeSource);
-  const found = (await page.evaluate('axe.run()')) as {
-    violations: { id: string; impact: string; nodes: { html: string }[] }[];
-  };
-  return found.violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`));
+  return await page.evaluate(
+    `(async (ids) => {
+      const lesser = axe._audit.rules.filter(({ impact }) => impact === 'minor' || impact === 'moderate');
+      const rules = Object.fromEntries(lesser.map(({ id }) => [id, { enabled: false }]));
+      const only = ids && { runOnly: { type: 'rule', values: ids } };
+      const { violations } = await axe.run({ ...(only ?? { rules }), resultTypes: ['violations'] });
+      return violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html.slice(0, 160)));
+    })(${JSON.stringify(rules ?? null)})`,
+  );
 }
 
 /** Expects the page to have nothing that axe-core calls serious or worse. */
