@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Locator, Page, Request } from 'playwright-core';
 import { beforeAll, describe, expect } from 'vitest';
 import { bookSession, instantOf, startSession } from '../../src/lib/index.ts';
 import { type Clinic, expire, openClinic, type Person } from '../functions/clinic.ts';
@@ -46,6 +46,9 @@ export interface Desk {
   complaints: string[];
 }
 
+/** The requests to the API that a page has sent and that have no answer yet. */
+const underWay = new WeakMap<Page, Set<Request>>();
+
 /** Opens the app without signing in, or in a tab where somebody has signed in before. */
 export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>): Promise<Desk> {
   const { path = '/', timeZone = 'America/Los_Angeles', phone, dark } = looks;
@@ -66,11 +69,16 @@ export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>)
     await devtools.send('Emulation.setCPUThrottlingRate', { rate: Number(process.env.SLOWER) });
   }
   const desk: Desk = { page, context, requests: [], complaints: [] };
+  const unanswered = new Set<Request>();
+  underWay.set(page, unanswered);
   page.on('request', (request) => {
     const { pathname, search } = new URL(request.url());
-    if (/^\/(rest|functions|auth)\//.test(pathname))
-      desk.requests.push(`${request.method()} ${pathname}${search}`);
+    if (!/^\/(rest|functions|auth)\//.test(pathname)) return;
+    desk.requests.push(`${request.method()} ${pathname}${search}`);
+    unanswered.add(request);
   });
+  page.on('requestfinished', (request) => unanswered.delete(request));
+  page.on('requestfailed', (request) => unanswered.delete(request));
   page.on('console', (message) => {
     if (message.type() === 'error') desk.complaints.push(message.text());
   });
@@ -113,6 +121,35 @@ export async function sitDown(person: Pick<Person, 'email'>, looks: Looks = {}):
   return desk;
 }
 
+/** Opens another address of the app as a link of it does: the page stays, and the app draws another. */
+export async function goTo(page: Page, path: string): Promise<void> {
+  await page.evaluate(`history.pushState(null, '', ${JSON.stringify(path)})`);
+}
+
+/**
+ * Lets time pass on a page, whose clock is installed for it, until something is shown: in steps, since what one timer
+ * begins sets the next, and not while the page waits for an answer.
+ */
+export async function passTimeUntil(page: Page, shown: Locator): Promise<void> {
+  const isShown = async () => {
+    if (await shown.first().isVisible()) return true;
+    if (!underWay.get(page)?.size) await page.clock.fastForward(2000);
+    return false;
+  };
+  await expect.poll(isShown, { timeout: 90_000 }).toBe(true);
+}
+
+/** Waits until a page has read what it shows: nothing is said to be loading, and nothing is asked for. */
+export async function settled(page: Page): Promise<void> {
+  const isSettled = async () => {
+    // What an answer makes the app ask next, it asks before it has nothing to do.
+    await page.evaluate('new Promise((done) => requestIdleCallback(done))');
+    return !underWay.get(page)?.size && (await page.locator('.loading, [aria-busy="true"]').count()) === 0;
+  };
+  await page.locator('h1').first().waitFor();
+  await expect.poll(isSettled, { timeout: 90_000 }).toBe(true);
+}
+
 /**
  * What axe-core finds of level serious or worse, as `rule: element`. Rules whose findings are never that serious are not
  * asked.
@@ -135,8 +172,8 @@ export async function seriousViolations(page: Page, rules?: readonly string[]): 
 }
 
 /** Expects the page to have nothing that axe-core calls serious or worse. */
-export async function expectAccessible(page: Page): Promise<void> {
-  expect(await seriousViolations(page)).toEqual([]);
+export async function expectAccessible(page: Page, rules?: readonly string[]): Promise<void> {
+  expect(await seriousViolations(page, rules)).toEqual([]);
 }
 
 /** The point of the grid at some minutes after midnight of a column. */
