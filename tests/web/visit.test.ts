@@ -131,7 +131,9 @@ describeInBrowser('a visit', () => {
       page.waitForEvent('download'),
       report.getByRole('button', { name: 'CSV' }).click(),
     ]);
-    const lines = (await readFile(await download.path(), 'utf8')).trim().split('\r\n');
+    const file = await readFile(await download.path(), 'utf8');
+    expect(file.startsWith('\ufeff'), 'so that Excel reads names as UTF-8').toBe(true);
+    const lines = file.trim().split('\r\n');
     expect(lines).toHaveLength(shown.length + 1);
     expect(lines[1]).toContain(shown[0]?.[0]);
     await context.close();
