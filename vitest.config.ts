@@ -14,7 +14,8 @@ const alone = [
 
 const setupFiles = ['tests/setup/random-cases.ts'];
 
-const onStack = { setupFiles, testTimeout: 120_000, hookTimeout: 240_000 };
+/** A machine that is busy with others is no failure. */
+const patient = { setupFiles, testTimeout: 120_000, hookTimeout: 240_000 };
 
 /** Makes each pgTAP file a test file of its own, so that a filter runs one and workers share them out. */
 const stories = {
@@ -38,10 +39,10 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: unit,
-          setupFiles,
           sequence: { groupOrder: 0 },
           maxWorkers: 2,
           isolate: false,
+          ...patient,
         },
       },
       {
@@ -55,7 +56,7 @@ export default defineConfig({
           maxWorkers: 2,
           // A story leaves nothing behind, neither in its database nor in its worker.
           isolate: false,
-          ...onStack,
+          ...patient,
         },
       },
       {
@@ -69,7 +70,7 @@ export default defineConfig({
           maxWorkers: 3,
           // A file makes its own clinic and leaves nothing in its worker. To load the modules anew costs a second a file.
           isolate: false,
-          ...onStack,
+          ...patient,
         },
       },
       {
@@ -80,7 +81,7 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
           maxWorkers: 2,
           isolate: false,
-          ...onStack,
+          ...patient,
         },
       },
     ],

@@ -77,9 +77,12 @@ const checks: Check[] = [
     run: () => command('biome', 'check', '--error-on-warnings', '.'),
     remedy: 'npx biome check --write .',
   },
-  { name: 'types, Node (tsc)', run: () => command('tsc', '--noEmit') },
+  { name: 'types, Node (tsc)', run: () => command('tsc', '--noEmit', '--singleThreaded') },
   { name: 'dead code and unused packages (knip)', run: () => command('knip', '--no-progress') },
-  { name: 'types, web app (tsc)', run: () => command('tsc', '--noEmit', '--project', 'examples/web') },
+  {
+    name: 'types, web app (tsc)',
+    run: () => command('tsc', '--noEmit', '--singleThreaded', '--project', 'examples/web'),
+  },
   {
     name: 'types, edge functions (deno check)',
     run: async () =>

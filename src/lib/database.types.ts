@@ -1243,6 +1243,20 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"named_sessions": {
+                  Row: {
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"civil_start": string,"client_id": string,"client_reference": string | null,"cpt_code": string | null,"cpt_modifiers": (string)[],"created_at": string,"created_by": string | null,"end_time": string,"group_id": string | null,"group_key": string,"id": string,"lanes": unknown,"local_start": string | null,"location_type": string | null,"organization_id": string,"room_id": string | null,"series_id": string | null,"session_type": string | null,"start_time": string,"status": Database["public"]['Enums']["session_status"],"therapist_id": string,"therapist_name": string | null,"time_zone": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    }
+                  ]
                 },"no_show_rates": {
                   Row: {
                     "client_id": string,"client_reference": string,"due": number | null,"month": string | null,"no_show_percent": number | null,"no_shows": number | null,"organization_id": string
@@ -1303,7 +1317,7 @@ isOneToOne: false
                   ]
                 },"sessions_to_recode": {
                   Row: {
-                    "client_id": string,"client_reference": string,"code_ended_on": string | null,"cpt_code": string | null,"organization_id": string,"service_date": string | null,"session_id": string,"start_time": string,"therapist_id": string,"therapist_name": string
+                    "client_id": string,"client_reference": string | null,"code_ended_on": string | null,"cpt_code": string | null,"organization_id": string,"service_date": string | null,"session_id": string,"start_time": string,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1373,7 +1387,7 @@ isOneToOne: false
                   ]
                 },"unsigned_notes": {
                   Row: {
-                    "client_id": string,"client_reference": string | null,"days_overdue": number | null,"local_start": string | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string
+                    "client_id": string,"client_reference": string | null,"days_overdue": number | null,"local_start": string | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [

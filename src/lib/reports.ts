@@ -67,7 +67,8 @@ export async function fetchReport<Row>(
 }
 
 /**
- * Rows as CSV (RFC 4180). A cell that a spreadsheet would take for a formula gets an apostrophe in front.
+ * Rows as CSV (RFC 4180). A cell that a spreadsheet would take for a formula gets an apostrophe in front; a number, negative
+ * ones too, stays a number. Of a file put U+FEFF first: without it Excel takes the names for another encoding's.
  *
  * @param rows - objects with the same keys
  * @param columns - the columns, in order; those of the first row when absent
@@ -80,7 +81,8 @@ export async function fetchReport<Row>(
 export function toCsv(rows: readonly object[], columns = Object.keys(rows[0] ?? {})): string {
   const cell = (value: unknown) => {
     const text = value === null || value === undefined ? '' : String(value);
-    const safe = typeof value !== 'number' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    const isFormula = /^[=+\-@\t\r\n＝＋－＠]/.test(text) && !/^-?\d+(\.\d+)?$/.test(text);
+    const safe = isFormula ? `'${text}` : text;
     return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const lines = rows.map((row) => columns.map((column) => cell((row as Record<string, unknown>)[column])));

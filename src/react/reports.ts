@@ -57,6 +57,6 @@ export function useMonthlyReport(view: SummarizedReport, month: string): Monthly
   return {
     ...{ ...read, ...summary, table, isEmpty: !data },
     isNumber: (column) => typeof data?.[0]?.[column] === 'number' || /hours|percent/.test(column),
-    saveCsv: () => saveFile(`${view}.csv`, toCsv(table, [...columns]), 'text/csv'),
+    saveCsv: () => saveFile(`${view}.csv`, `\ufeff${toCsv(table, [...columns])}`, 'text/csv;charset=utf-8'),
   };
 }

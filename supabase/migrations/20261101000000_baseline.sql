@@ -158,7 +158,14 @@ grant execute on function private.is_direct_write() to authenticated, service_ro
 -- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
 -- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
 
-create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
+create function private.publish(
+  name text,
+  about text,
+  caller text default 'authenticated',
+  answer text default '%s',
+  function_name text default null,
+  first_argument text default null
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -166,19 +173,25 @@ as $$
 declare
   known pg_catalog.pg_proc;
   passed_on text;
+  arguments text;
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
-  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name
+  where candidate.pronamespace = 'private'::regnamespace
+    and candidate.proname = coalesce(publish.function_name, publish.name)
     -- What takes its caller as an argument is for other functions; see private.publish_booking.
     and candidate.proargnames[1] is distinct from 'actor';
-  passed_on := format('private.%I(%s)', name, (
+  arguments := pg_get_function_arguments(known.oid);
+  if first_argument is not null then
+    arguments := regexp_replace(arguments, '^[^,]+, ', '');
+  end if;
+  passed_on := format('private.%I(%s)', known.proname, concat_ws(', ', quote_literal(first_argument), (
     select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
     from unnest(known.proargnames) with ordinality as argument (name, position)
-    where argument.position <= known.pronargs
-  ));
+    where argument.position <= known.pronargs and (first_argument is null or argument.position > 1)
+  )));
   execute format(
     'create function public.%I(%s) returns %s language sql %s set search_path = '''' begin atomic select %s; end',
-    name, pg_get_function_arguments(known.oid), pg_get_function_result(known.oid),
+    name, arguments, pg_get_function_result(known.oid),
     case known.provolatile when 's' then 'stable' else 'volatile' end,
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
@@ -189,11 +202,14 @@ begin
   end if;
 end
 $$;
-comment on function private.publish(text, text, text, text) is
+comment on function private.publish(text, text, text, text, text, text) is
   'Lets apps call the function private.<name> as public.<name>. about is its documentation; caller the role that may call '
-  'it; answer what becomes of its outcome.';
+  'it; answer what becomes of its outcome. function_name: the private function where it has another name, and '
+  'first_argument what it is given before the arguments of apps, where several names stand for one function.';
 
-create function private.publish_booking(name text, about text)
+create function private.publish_booking(
+  name text, about text, function_name text default null, first_argument text default null
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -227,10 +243,12 @@ begin
       array_to_string('private.begin_booking(request_id)'::text || written.proargnames[2:], ', ')
     );
   end if;
-  perform private.publish(name, about, answer => 'private.leave_booking(%s)');
+  perform private.publish(
+    name, about, answer => 'private.leave_booking(%s)', function_name => function_name, first_argument => first_argument
+  );
 end
 $$;
-comment on function private.publish_booking(text, text) is
+comment on function private.publish_booking(text, text, text, text) is
   'Publishes a booking function. What private.<name>(actor, ...) does, it does for the caller, who is asked first: with the '
   'settings of every booking, with PT503 where it gives way to others, and ended by private.leave_booking.';
 
@@ -256,16 +274,12 @@ create index organizations_time_zone_idx on public.organizations (time_zone);
 
 create function private.words_are_valid(words text[], most integer, pattern text)
 returns boolean
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return coalesce(array_ndims(words), 1) = 1
-    and cardinality(words) <= most
-    and not exists (select 1 from unnest(words) as word (value) where word.value is null or word.value !~ pattern);
-end
-$$;
+return coalesce(array_ndims(words), 1) = 1
+  and cardinality(words) <= most
+  and not exists (select 1 from unnest(words) as word (value) where word.value is null or word.value !~ pattern);
 comment on function private.words_are_valid(text[], integer, text) is
   'Whether a list is a plain one, has at most so many words, and each of them, none null, has this form.';
 grant execute on function private.words_are_valid(text[], integer, text) to authenticated, service_role;
@@ -298,33 +312,29 @@ create index active_organizations_membership_idx on private.active_organizations
 
 create function private.availability_hours_are_valid(hours jsonb)
 returns boolean
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return hours is null or (
-    jsonb_typeof(hours) = 'object'
-    and not exists (
-      select 1
-      from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
-      where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
-        or jsonb_typeof(day.windows) <> 'array'
-        or jsonb_array_length(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end) > 12
-        or exists (
-          select 1
-          from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
-            as item (value)
-          where jsonb_typeof(item.value) <> 'object'
-            or case jsonb_typeof(item.value) when 'object' then item.value - 'start' - 'end' <> '{}' end
-            or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
-            or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
-            or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
-        )
-    )
-  );
-end
-$$;
+return hours is null or (
+  jsonb_typeof(hours) = 'object'
+  and not exists (
+    select 1
+    from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
+    where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
+      or jsonb_typeof(day.windows) <> 'array'
+      or jsonb_array_length(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end) > 12
+      or exists (
+        select 1
+        from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
+          as item (value)
+        where jsonb_typeof(item.value) <> 'object'
+          or case jsonb_typeof(item.value) when 'object' then item.value - 'start' - 'end' <> '{}' end
+          or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
+          or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
+          or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
+      )
+  )
+);
 comment on function private.availability_hours_are_valid(jsonb) is
   'True for null (no limit) or {"monday": [{"start": "08:00", "end": "18:00"}], ...}: lower-case English day names, '
   'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end, at most 12 windows a day.';
@@ -412,8 +422,8 @@ create table public.availability_exceptions (
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
   kind public.availability_exception_kind not null,
-  starts_at timestamptz not null check (isfinite(starts_at)),
-  ends_at timestamptz not null check (isfinite(ends_at)),
+  starts_at timestamptz not null,
+  ends_at timestamptz not null,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
@@ -842,6 +852,18 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
 
+create function private.refuse_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using errcode = tg_argv[0], message = tg_argv[1], hint = coalesce(tg_argv[2], '');
+end
+$$;
+comment on function private.refuse_write() is
+  'Trigger: refuses a write that its condition finds. Arguments: the SQLSTATE''s name, the message and, if any, the hint.';
+
 create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
 create trigger refuse_delete before delete or truncate on public.therapists
@@ -1092,7 +1114,7 @@ create table public.service_codes (
   max_clients smallint not null default 1,
   supervises boolean not null default true,
   session_type text check (session_type = lower(btrim(session_type)) and session_type <> ''),
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   lanes int4multirange not null generated always as (private.pair_lanes(ordinal)) stored,
   check (max_clients >= min_clients),
@@ -1449,7 +1471,7 @@ create table public.payer_rules (
   telehealth_modifier text default '95' check (telehealth_modifier ~ '^[0-9A-Z]{2}$'),
   authorization_required boolean not null default false,
   evv_required boolean not null default false,
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   primary key (organization_id, id),
   foreign key (organization_id, payer_id) references public.payers (organization_id, id),
@@ -1477,7 +1499,7 @@ create table public.payer_code_rules (
   is_covered boolean not null default true,
   excluded_places text[] not null default '{}' check (private.places_are_valid(excluded_places)),
   authorization_required boolean,
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   primary key (organization_id, id),
   foreign key (organization_id, payer_id) references public.payers (organization_id, id),
@@ -1500,7 +1522,7 @@ create table public.payer_concurrency_rules (
   first_code text not null check (first_code ~ '^[0-9A-Z]{5}$'),
   second_code text not null check (second_code ~ '^[0-9A-Z]{5}$'),
   allowed boolean not null,
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   primary key (organization_id, id),
   foreign key (organization_id, payer_id) references public.payers (organization_id, id),
@@ -1695,7 +1717,7 @@ create table public.client_coverages (
   client_id uuid not null,
   payer_id uuid not null,
   priority smallint not null default 1 check (priority between 1 and 9),
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
@@ -2020,26 +2042,18 @@ create trigger refuse_truncate before truncate on audit.chains
 
 create function audit.digest(event jsonb)
 returns bytea
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return sha256(convert_to(event::text, 'UTF8'));
-end
-$$;
+return sha256(convert_to(event::text, 'UTF8'));
 comment on function audit.digest(jsonb) is 'SHA-256 of an event''s row as jsonb (canonical text), instants in UTC.';
 
 create function audit.link(previous_hash bytea, digest bytea, sealed_at timestamptz)
 returns bytea
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return sha256(coalesce(previous_hash, '') || digest || timestamptz_send(sealed_at));
-end
-$$;
+return sha256(coalesce(previous_hash, '') || digest || timestamptz_send(sealed_at));
 comment on function audit.link(bytea, bytea, timestamptz) is
   'The hash of a seal: of the hash before it (null for the first of a chain), the event''s digest and when it was sealed.';
 
@@ -2955,7 +2969,7 @@ create table public.authorizations (
   reference text check (length(reference) between 1 and 64),
   approved_units integer not null check (approved_units > 0),
   booked_units integer not null default 0 check (booked_units >= 0),
-  starts_on date not null check (starts_on >= '2000-01-01'),
+  starts_on date not null,
   ends_on date not null check (ends_on >= starts_on and ends_on < '2100-01-01'),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
@@ -3200,7 +3214,7 @@ create table public.unit_limits (
   week_starts_on smallint not null default 7 check (week_starts_on between 1 and 7),
   max_units integer not null check (max_units > 0),
   effect public.limit_effect not null default 'refuse',
-  valid_from date not null default '2000-01-01' check (isfinite(valid_from)),
+  valid_from date not null default '2000-01-01',
   valid_to date check (valid_to >= valid_from),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
@@ -4207,7 +4221,7 @@ comment on function private.sync_claims(uuid, uuid[], timestamptz) is
 -- === schemas/booking/callers.sql ===
 
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_request, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -4282,6 +4296,19 @@ end
 $$;
 comment on function private.require_same_role(private.actor) is
   'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
+
+create function private.begin_request(request_id text)
+returns private.actor
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  return private.require_actor();
+end
+$$;
+comment on function private.begin_request(text) is
+  'The caller of a function that no booking waits for, and the id of their request for the audit; see private.require_actor.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -4423,6 +4450,8 @@ begin
   return case
     when code = 'FORBIDDEN' then 403
     when code in ('HOLD_NOT_FOUND', 'HOLD_EXPIRED') then 410
+    when code like '%_NOT_FOUND' then 404
+    when code = 'CONTENT_UNREADABLE' then 500
     else 409
   end;
 end
@@ -4483,7 +4512,8 @@ create function private.refuse(
   retry_after timestamptz default null,
   conflicts jsonb default null,
   details jsonb default '{}',
-  more jsonb default '{}'
+  more jsonb default '{}',
+  may_never boolean default null
 )
 returns jsonb
 language plpgsql
@@ -4493,20 +4523,30 @@ begin
   return coalesce(
     private.note_refusal(
       actor.organization_id, action,
-      case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end,
+      case split_part(action, '.', 1)
+        when 'hold' then 'hold'
+        when 'confirmation' then 'hold'
+        when 'note' then 'note'
+        when 'client_details' then 'client'
+        when 'membership' then 'membership'
+        when 'therapist' then 'therapist'
+        when 'data_key' then 'data_key'
+        else 'session'
+      end,
       entity_ids, code, actor.role::text, therapist_id,
       nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}'),
-      may_never => actor.role = 'client'
+      may_never => coalesce(may_never, actor.role = 'client')
     ),
     private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')) || more
   );
 end
 $$;
 comment on function private.refuse(
-  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb
+  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb, boolean
 ) is
   'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
-  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
+  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages. '
+  'may_never: of a role that may never do this; by default parents.';
 
 create function private.log_busy(state text, message text)
 returns void
@@ -7517,8 +7557,8 @@ create table public.organization_closures (
   organization_id uuid not null references public.organizations (id),
   id uuid not null default gen_random_uuid(),
   name text not null check (length(name) between 1 and 100 and name = btrim(name)),
-  starts_at timestamptz not null check (starts_at >= '2000-01-01' and starts_at < '2100-01-01'),
-  ends_at timestamptz not null check (ends_at > '2000-01-01' and ends_at <= '2100-01-01'),
+  starts_at timestamptz not null,
+  ends_at timestamptz not null,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   check (ends_at > starts_at and ends_at - starts_at <= interval '400 days')
@@ -9526,9 +9566,14 @@ cross join lateral (
   select moved.batch_id, moved.settled_at from public.session_holds as moved
   where moved.organization_id = session.organization_id and moved.session_id = session.id and moved.status = 'confirmed'
 ) as hold
-join public.hold_batches as batch on batch.organization_id = session.organization_id and batch.id = hold.batch_id
-where session.series_id is not null and batch.series_id is not null
-group by session.organization_id, session.series_id, batch.organization_id, batch.id;
+-- By its key: joined, all batches of the clinic would be read.
+cross join lateral (
+  select known.id, known.series_change, known.created_by from public.hold_batches as known
+  where known.organization_id = session.organization_id and known.id = hold.batch_id and known.series_id is not null
+  offset 0
+) as batch
+where session.series_id is not null
+group by session.organization_id, session.series_id, batch.id, batch.series_change, batch.created_by;
 comment on view public.series_changes is
   'What was changed of series since they were booked, extensions among it: one row for each confirmed change and each series '
   'whose sessions it moved or added.';
@@ -14191,14 +14236,10 @@ comment on policy deny_all on private.calendar_events is 'Read and written by fu
 
 create function private.hash_token(token text)
 returns bytea
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return sha256(convert_to(token, 'UTF8'));
-end
-$$;
+return sha256(convert_to(token, 'UTF8'));
 comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
 
 create function private.create_calendar_feed(request_id text default null)
@@ -14209,12 +14250,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
+  actor private.actor := private.begin_request(request_id);
   new_id uuid := gen_random_uuid();
   token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
   if actor.role <> 'client' and not exists (
     select from public.therapists as therapist
     where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
@@ -14267,13 +14306,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.feed_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.feed_request := private.read_request(request, null::private.feed_request, '{feed_id}');
   feed public.calendar_feeds;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.feed_request, '{feed_id}');
   -- Revoked twice at once, it is one event.
   select known.* into feed from public.calendar_feeds as known
   where known.organization_id = actor.organization_id and known.id = wanted.feed_id
@@ -14374,56 +14410,32 @@ comment on function private.feed_entries(public.calendar_feeds, public.member_ro
 
 create function private.feed_changes(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
 returns private.calendar_events[]
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return array(
-    with found as materialized (select * from private.feed_entries(feed, role, as_of))
-    select row(
-      feed.organization_id, feed.id, found.id, found.kind, found.start_time, found.end_time, found.time_zone,
-      found.is_cancelled, found.changed_at, 0
-    )::private.calendar_events
-    from found
-    left join private.calendar_events as told
-      on told.organization_id = feed.organization_id and told.feed_id = feed.id and told.id = found.id
-    where (told.kind, told.start_time, told.end_time, told.time_zone, told.is_cancelled)
-      is distinct from (found.kind, found.start_time, found.end_time, found.time_zone, found.is_cancelled)
-    union all
-    -- It was deleted, or is somebody else's now. A program that only learns of it no more may keep it for ever.
-    select row(
-      feed.organization_id, feed.id, told.id, told.kind, told.start_time, told.end_time, told.time_zone, true, as_of, 0
-    )::private.calendar_events
-    from private.calendar_events as told
-    where told.organization_id = feed.organization_id and told.feed_id = feed.id and not told.is_cancelled
-      and told.start_time >= as_of - interval '30 days'
-      and told.id not in (select found.id from found)
-  );
-end
-$$;
+return array(
+  with found as materialized (select * from private.feed_entries(feed, role, as_of))
+  select row(
+    feed.organization_id, feed.id, found.id, found.kind, found.start_time, found.end_time, found.time_zone,
+    found.is_cancelled, found.changed_at, 0
+  )::private.calendar_events
+  from found
+  left join private.calendar_events as told
+    on told.organization_id = feed.organization_id and told.feed_id = feed.id and told.id = found.id
+  where (told.kind, told.start_time, told.end_time, told.time_zone, told.is_cancelled)
+    is distinct from (found.kind, found.start_time, found.end_time, found.time_zone, found.is_cancelled)
+  union all
+  -- It was deleted, or is somebody else's now. A program that only learns of it no more may keep it for ever.
+  select row(
+    feed.organization_id, feed.id, told.id, told.kind, told.start_time, told.end_time, told.time_zone, true, as_of, 0
+  )::private.calendar_events
+  from private.calendar_events as told
+  where told.organization_id = feed.organization_id and told.feed_id = feed.id and not told.is_cancelled
+    and told.start_time >= as_of - interval '30 days'
+    and told.id not in (select found.id from found)
+);
 comment on function private.feed_changes(public.calendar_feeds, public.member_role, timestamptz) is
   'The events that are no longer, or not yet, what a feed has told of them, as they are now.';
-
-create function private.told_by_feed(feed public.calendar_feeds, as_of timestamptz)
-returns private.calendar_events[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select told
-    from private.calendar_events as told
-    where told.organization_id = feed.organization_id and told.feed_id = feed.id
-      and told.start_time >= as_of - interval '30 days'
-      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
-    order by told.start_time, told.id
-  );
-end
-$$;
-comment on function private.told_by_feed(public.calendar_feeds, timestamptz) is
-  'What a feed tells of what it has noted.';
 
 create function private.readable_feed(token text, out feed public.calendar_feeds, out role public.member_role)
 language plpgsql
@@ -14450,30 +14462,26 @@ comment on function private.readable_feed(text) is
 
 create function private.feed_zones(entries private.calendar_events[])
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select coalesce(jsonb_agg(jsonb_build_object(
-      'name', zone.name,
-      'periods', (
-        select jsonb_agg(jsonb_build_object(
-          'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
-          'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
-        ) order by lower(period.during) nulls first)
-        from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
-      )
-    ) order by zone.name), '[]')
-    from (
-      select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
-      from unnest(entries) as entry
-      group by entry.time_zone
-    ) as zone
-  );
-end
-$$;
+return (
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'name', zone.name,
+    'periods', (
+      select jsonb_agg(jsonb_build_object(
+        'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
+      ) order by lower(period.during) nulls first)
+      from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
+    )
+  ) order by zone.name), '[]')
+  from (
+    select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
+    from unnest(entries) as entry
+    group by entry.time_zone
+  ) as zone
+);
 comment on function private.feed_zones(private.calendar_events[]) is
   'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
   'The database''s own rules, so that a reader gets back the same instants.';
@@ -14515,7 +14523,14 @@ begin
       time_zone = excluded.time_zone, is_cancelled = excluded.is_cancelled,
       changed_at = greatest(told.changed_at, excluded.changed_at), sequence = told.sequence + 1;
   end if;
-  entries := private.told_by_feed(feed, as_of);
+  entries := array(
+    select told
+    from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id
+      and told.start_time >= as_of - interval '30 days'
+      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
+    order by told.start_time, told.id
+  );
   -- Calendar programs poll for years: a read a day is recorded, however often they ask.
   update private.calendar_tokens as secret
   set read_on = as_of::date
@@ -17258,40 +17273,24 @@ comment on column private.attestation_keys.retired_at is
 alter table private.attestation_keys enable row level security;
 create policy deny_all on private.attestation_keys using (false);
 
-create function private.guard_attestation_key()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if (new.id, new.key, new.installed_at, new.installed_by)
-    is distinct from (old.id, old.key, old.installed_at, old.installed_by)
-  then
-    raise exception using errcode = 'check_violation', message = 'an attestation key is only retired, or used again';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
 create trigger guard_attestation_key before update on private.attestation_keys
-  for each row execute function private.guard_attestation_key();
+  for each row
+  when ((new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by))
+  execute function private.refuse_write('check_violation', 'an attestation key is only retired, or used again');
 create trigger refuse_delete before delete or truncate on private.attestation_keys
   for each statement execute function private.refuse_delete();
 
 create function private.knows_proof_key(proof text)
 returns boolean
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return exists (
-    select 1
-    from private.attestation_keys as candidate
-    where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
-  );
-end
-$$;
+return exists (
+  select 1
+  from private.attestation_keys as candidate
+  where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
+);
 comment on function private.knows_proof_key(text) is
   'Whether the key that a proof names is installed and in use. If not, the operator has to install it.';
 
@@ -17322,14 +17321,10 @@ comment on function private.proof_holds(text, text[]) is
 
 create function private.text_digest(content text)
 returns text
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return encode(sha256(convert_to(content, 'UTF8')), 'hex');
-end
-$$;
+return encode(sha256(convert_to(content, 'UTF8')), 'hex');
 comment on function private.text_digest(text) is 'SHA-256 of a text, in hex.';
 
 -- === schemas/clinical/data_keys.sql ===
@@ -17369,14 +17364,10 @@ create policy deny_all on private.data_keys using (false);
 
 create function private.data_key_statement(data_key private.data_keys)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
-end
-$$;
+return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
 comment on function private.data_key_statement(private.data_keys) is 'What the proof of a data key is made over.';
 
 create function private.guard_data_key()
@@ -17456,18 +17447,14 @@ comment on function private.is_sealed(text, uuid) is
 
 create function private.active_data_key(organization_id uuid)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key)
-    from private.data_keys as data_key
-    where data_key.organization_id = active_data_key.organization_id and data_key.retired_at is null
-  );
-end
-$$;
+return (
+  select jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key)
+  from private.data_keys as data_key
+  where data_key.organization_id = active_data_key.organization_id and data_key.retired_at is null
+);
 comment on function private.active_data_key(uuid) is
   'The wrapped key that seals an organization''s new content, {keyId, wrappedKey}; null before the first is made.';
 
@@ -17494,21 +17481,17 @@ comment on function private.require_sealed(text, uuid) is 'PT400 unless this is 
 
 create function private.unproven(proof text)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return case
-    when private.knows_proof_key(proof) then private.refusal(
-      403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
-    )
-    else private.refusal(
-      500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
-    )
-  end;
-end
-$$;
+return case
+  when private.knows_proof_key(proof) then private.refusal(
+    403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
+  )
+  else private.refusal(
+    500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
+  )
+end;
 comment on function private.unproven(text) is
   'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
 
@@ -17538,33 +17521,22 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.data_key_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.data_key_request :=
+    private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   made private.data_keys;
+  unproven jsonb;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   if actor.role = 'client' then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', 'FORBIDDEN', actor_role => actor.role::text
-      ),
-      private.refusal(403, 'FORBIDDEN', 'Only staff seal content.')
-    );
+    return private.refuse(actor, 'data_key.refused', '{}', 'FORBIDDEN', 'Only staff seal content.');
   end if;
   made.organization_id := actor.organization_id;
   made.id := wanted.key_id;
   made.wrapped_key := wanted.wrapped_key;
   made.proof := wanted.proof;
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', private.unproven(made.proof) ->> 'code',
-        actor_role => actor.role::text
-      ),
-      private.unproven(made.proof)
-    );
+    unproven := private.unproven(made.proof);
+    return private.refuse(actor, 'data_key.refused', '{}', unproven ->> 'code', unproven ->> 'detail');
   end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
@@ -17680,18 +17652,14 @@ grant select on public.session_note_states to authenticated, service_role;
 
 create function private.note_statement(note private.session_note_versions)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array[
-    'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
-    note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
-    private.text_digest(note.ciphertext)
-  ];
-end
-$$;
+return array[
+  'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
+  note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
+  private.text_digest(note.ciphertext)
+];
 comment on function private.note_statement(private.session_note_versions) is
   'What the proof of a version of a note is made over.';
 
@@ -17740,60 +17708,48 @@ comment on function private.session_facts(public.sessions) is
 
 create function private.attested_facts(organization_id uuid, session_id uuid)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select note.attested
-    from private.session_note_versions as note
-    where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
-      and note.status <> 'draft'
-    order by note.version desc
-    limit 1
-  );
-end
-$$;
+return (
+  select note.attested
+  from private.session_note_versions as note
+  where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
+    and note.status <> 'draft'
+  order by note.version desc
+  limit 1
+);
 comment on function private.attested_facts(uuid, uuid) is 'What the latest signature of a session''s note stands for; null without one.';
 
 create function private.differing_facts(attested jsonb, facts jsonb)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array(
-    -- The names of columns, by which requests call them.
-    select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
-    from jsonb_each(facts) as fact
-    where fact.value is distinct from attested -> fact.key
-    order by fact.key
-  );
-end
-$$;
+return array(
+  -- The names of columns, by which requests call them.
+  select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
+  from jsonb_each(facts) as fact
+  where fact.value is distinct from attested -> fact.key
+  order by fact.key
+);
 comment on function private.differing_facts(jsonb, jsonb) is
   'Which facts of a visit are not as they were signed, by their columns'' names. Empty: all are.';
 
 create function private.undocumentable(session public.sessions, status text)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return case
-    when status = 'draft' and session.status in ('cancelled', 'no_show')
-      then format('The session is %s: it takes no notes.', session.status)
-    when status = 'signed' and session.status not in ('in_progress', 'completed')
-      then format('The session is %s: its note can be signed once the visit has ended.', session.status)
-    when status <> 'draft' and session.status = 'in_progress'
-      and private.session_facts(session) ->> 'actualEndTime' is null
-      then 'When the visit ended is not recorded: end the session, then sign its note.'
-  end;
-end
-$$;
+return case
+  when status = 'draft' and session.status in ('cancelled', 'no_show')
+    then format('The session is %s: it takes no notes.', session.status)
+  when status = 'signed' and session.status not in ('in_progress', 'completed')
+    then format('The session is %s: its note can be signed once the visit has ended.', session.status)
+  when status <> 'draft' and session.status = 'in_progress'
+    and private.session_facts(session) ->> 'actualEndTime' is null
+    then 'When the visit ended is not recorded: end the session, then sign its note.'
+end;
 comment on function private.undocumentable(public.sessions, text) is
   'Why the note of a session takes no version of this status now; null when it does.';
 
@@ -17931,44 +17887,21 @@ $$;
 comment on function private.record_note_removal() is
   'Trigger: one event for each note whose drafts were removed. Their ciphertext is in the events of their saving.';
 
-create function private.guard_note_state()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Depth 1 is this trigger alone: nobody but the trigger on the versions is writing.
-  if pg_trigger_depth() < 2 then
-    raise exception using
-      errcode = 'restrict_violation',
-      message = 'the state of a note follows its versions',
-      hint = 'Save, sign or amend the note.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_note_state() is
-  'Trigger: nobody writes the state of a note by hand, so that "signed" always means that there is a signed version.';
-
 create function private.note_facts(note private.session_note_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
-    'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
-  ) || case
-    when note.status = 'draft' then '{}'::jsonb
-    else jsonb_build_object(
-      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
-      'attested', note.attested
-    )
-  end;
-end
-$$;
+return jsonb_build_object(
+  'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
+  'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
+) || case
+  when note.status = 'draft' then '{}'::jsonb
+  else jsonb_build_object(
+    'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+    'attested', note.attested
+  )
+end;
 comment on function private.note_facts(private.session_note_versions) is
   'What the audit says of a version: which it is, the SHA-256 of its ciphertext, and its signature.';
 
@@ -17985,34 +17918,27 @@ create trigger record_note_removal after delete on private.session_note_versions
   for each statement execute function private.record_note_removal();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
+-- Nobody writes the state of a note by hand, so that "signed" always means that there is a signed version: only the
+-- triggers on the versions, and of a correction, do.
 create trigger guard_note_state before insert or update on public.session_note_states
-  for each row execute function private.guard_note_state();
+  for each row
+  when (pg_trigger_depth() = 0)
+  execute function private.refuse_write(
+    'restrict_violation', 'the state of a note follows its versions', 'Save, sign or amend the note.'
+  );
 create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
 
-create function private.refuse_note(
-  actor private.actor, session_id uuid, attempted text, status integer, code text, detail text
-)
+create function private.refuse_note(actor private.actor, session_id uuid, attempted text, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'note.refused', 'note', array[session_id], refuse_note.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => actor.role = 'client'
-    ),
-    private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail)
-  );
-end
-$$;
-comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
-  'The outcome of a refused request about a note, and its audit event; 429 instead of both when there were too many.';
+return private.refuse(
+  actor, 'note.refused', array[session_id], code, detail, details => jsonb_build_object('attempted', attempted)
+);
+comment on function private.refuse_note(private.actor, uuid, text, text, text) is 'As private.refuse, of a note.';
 
 create function private.note_session(actor private.actor, session_id uuid, writing boolean)
 returns public.sessions
@@ -18066,23 +17992,19 @@ select private.make_readable('{note_request}');
 
 create function private.note_answer(note private.session_note_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
-    'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
-    'signature', case
-      when note.status <> 'draft' then jsonb_build_object(
-        'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
-        'attested', note.attested
-      )
-    end
-  );
-end
-$$;
+return jsonb_build_object(
+  'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
+  'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
+  'signature', case
+    when note.status <> 'draft' then jsonb_build_object(
+      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+      'attested', note.attested
+    )
+  end
+);
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
 create function private.prepare_note(request jsonb, request_id text default null)
@@ -18093,17 +18015,14 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
   session public.sessions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 403, 'FORBIDDEN',
+      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 'FORBIDDEN',
       'Only the session''s therapist writes and signs its note.'
     );
   end if;
@@ -18121,7 +18040,9 @@ comment on function private.prepare_note(jsonb, text) is
   'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 
-create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
+create function private.save_note(
+  status text, request jsonb, idempotency_key text default null, request_id text default null
+)
 returns jsonb
 language plpgsql
 security definer
@@ -18130,8 +18051,10 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(
+    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
   fingerprint bytea;
   outcome jsonb;
@@ -18140,16 +18063,11 @@ declare
   saved private.session_note_versions;
   as_of timestamptz;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -18172,7 +18090,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   select * into latest
@@ -18183,22 +18101,22 @@ begin
 
   if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+      actor, wanted.session_id, attempted, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
     );
   elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
     and save_note.status = 'amended'
   then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+      actor, wanted.session_id, attempted, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
     );
   elsif wanted.base_version <> coalesce(latest.version, 0) then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), wanted.base_version)
     );
   elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
+      actor, wanted.session_id, attempted, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
@@ -18222,7 +18140,7 @@ begin
     saved.attested := private.session_facts(session);
     if wanted.facts_digest is distinct from private.text_digest(saved.attested::text) then
       return private.refuse_note(
-        actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
         'The session has changed since the note was checked against it. Read both again, then sign.'
       );
     end if;
@@ -18230,7 +18148,7 @@ begin
   if not private.proof_holds(saved.proof, private.note_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_note(
-      actor, wanted.session_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, wanted.session_id, attempted, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.session_note_versions select saved.*;
@@ -18251,38 +18169,8 @@ comment on function private.save_note(text, jsonb, text, text) is
   'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
   'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('draft', request, idempotency_key, request_id);
-end
-$$;
-create function private.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('signed', request, idempotency_key, request_id);
-end
-$$;
-create function private.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('amended', request, idempotency_key, request_id);
-end
-$$;
 
-create function private.read_note(request jsonb, request_id text default null)
+create function private.read_note(attempted text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18290,24 +18178,33 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
+  exceeded jsonb := private.check_rate('reads');
   session public.sessions;
-  exceeded jsonb;
   note private.session_note_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
   session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
+  elsif attempted = 'history' then
+    perform private.record_event(
+      actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
+      actor_role => actor.role::text
+    );
+    return private.success(jsonb_build_object(
+      'sessionId', wanted.session_id,
+      'versions', coalesce((
+        select jsonb_agg(private.note_answer(kept) order by kept.version)
+        from private.session_note_versions as kept
+        where kept.organization_id = actor.organization_id and kept.session_id = wanted.session_id
+      ), '[]')
+    ));
   end if;
   select * into note
   from private.session_note_versions as candidate
@@ -18318,7 +18215,7 @@ begin
   limit 1;
   if note.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+      actor, wanted.session_id, 'read', 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
     );
   end if;
   perform private.record_event(
@@ -18338,73 +18235,31 @@ begin
   ));
 end
 $$;
-comment on function private.read_note(jsonb, text) is
-  'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
-
-create function private.note_history(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.note_request;
-  session public.sessions;
-  exceeded jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  session := private.note_session(actor, wanted.session_id, false);
-  if session.id is null then
-    return private.refuse_note(
-      actor, wanted.session_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
-    );
-  end if;
-  perform private.record_event(
-    actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
-    actor_role => actor.role::text
-  );
-  return private.success(jsonb_build_object(
-    'sessionId', wanted.session_id,
-    'versions', coalesce((
-      select jsonb_agg(private.note_answer(note) order by note.version)
-      from private.session_note_versions as note
-      where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
-    ), '[]')
-  ));
-end
-$$;
-comment on function private.note_history(jsonb, text) is
-  'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
+comment on function private.read_note(text, jsonb, text) is
+  'attempted = read: a version of a note, the newest unless told, sealed, with the wrapped key that opens it. history: its '
+  'versions, oldest first, without what they say. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
 select private.publish('prepare_note',
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.'
 );
-select private.publish('save_note_draft',
+select private.publish('save_note_draft', function_name => 'save_note', first_argument => 'draft', about =>
   'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('sign_note',
+select private.publish('sign_note', function_name => 'save_note', first_argument => 'signed', about =>
   'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('amend_note',
+select private.publish('amend_note', function_name => 'save_note', first_argument => 'amended', about =>
   'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('read_note',
+select private.publish('read_note', first_argument => 'read', about =>
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.'
 );
-select private.publish('note_history',
+select private.publish('note_history', function_name => 'read_note', first_argument => 'history', about =>
   'The versions of a session''s note, without their content. request is {session_id}. Recorded.'
 );
 
@@ -18445,17 +18300,13 @@ create policy deny_all on private.client_detail_versions using (false);
 
 create function private.client_detail_statement(detail private.client_detail_versions)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array[
-    'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
-    detail.saved_by::text, private.text_digest(detail.ciphertext)
-  ];
-end
-$$;
+return array[
+  'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
+  detail.saved_by::text, private.text_digest(detail.ciphertext)
+];
 comment on function private.client_detail_statement(private.client_detail_versions) is
   'What the proof of a version of a client''s details is made over.';
 
@@ -18492,17 +18343,13 @@ comment on function private.guard_client_detail_version() is 'Trigger: versions 
 
 create function private.client_detail_facts(detail private.client_detail_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
-    'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
-  );
-end
-$$;
+return jsonb_build_object(
+  'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
+  'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
+);
 comment on function private.client_detail_facts(private.client_detail_versions) is
   'What the audit says of a version: which it is, and the SHA-256 of its ciphertext.';
 
@@ -18543,77 +18390,51 @@ create trigger refuse_delete before delete or truncate on private.client_detail_
 -- Requests -----------------------------------------------------------------------------------------------------------
 
 create function private.refuse_client_details(
-  actor private.actor, client_ids uuid[], attempted text, status integer, code text, detail text
+  actor private.actor, client_ids uuid[], attempted text, code text, detail text
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'client_details.refused', 'client', client_ids, refuse_client_details.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
-    ),
-    private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail)
-  );
-end
-$$;
-comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
-  'The outcome of a refused request about clients'' details, and its audit event.';
+return private.refuse(
+  actor, 'client_details.refused', client_ids, code, detail, details => jsonb_build_object('attempted', attempted),
+  may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
+);
+comment on function private.refuse_client_details(private.actor, uuid[], text, text, text) is
+  'As private.refuse, of clients'' details, which only admins save.';
 
 create function private.readable_client_ids(actor private.actor, client_ids uuid[])
 returns uuid[]
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return array(
-    select client.id
-    from public.clients as client
-    where client.organization_id = actor.organization_id
-      and client.id = any (client_ids)
-      and (
-        actor.role in ('admin', 'super_admin')
-        or (actor.role = 'therapist' and exists (
-          select 1
-          from public.caseloads as caseload
-          where caseload.organization_id = client.organization_id
-            and caseload.therapist_id = actor.user_id
-            and caseload.client_id = client.id
-        ))
-        or (actor.role = 'client' and exists (
-          select 1
-          from public.client_users as client_user
-          where client_user.organization_id = client.organization_id
-            and client_user.client_id = client.id
-            and client_user.user_id = actor.user_id
-        ))
-      )
-    order by array_position(client_ids, client.id)
-  );
-end
-$$;
+return array(
+  select client.id
+  from public.clients as client
+  where client.organization_id = actor.organization_id
+    and client.id = any (client_ids)
+    and (
+      actor.role in ('admin', 'super_admin')
+      or client.id = any ((
+        select case actor.role
+          when 'therapist' then private.caseload_client_ids() when 'client' then private.own_client_ids()
+        end
+      )::uuid[])
+    )
+  order by array_position(client_ids, client.id)
+);
 comment on function private.readable_client_ids(private.actor, uuid[]) is
   'Which of these clients'' details the caller may read, in their order: admins all, therapists their caseload''s, clients '
   'their own.';
 
 create function private.detail_answer(detail private.client_detail_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
-    'savedAt', private.iso(detail.saved_at)
-  );
-end
-$$;
+return jsonb_build_object(
+  'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
+  'savedAt', private.iso(detail.saved_at)
+);
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
@@ -18641,17 +18462,15 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_id}');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_id}');
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   return private.success(jsonb_build_object(
@@ -18674,24 +18493,21 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request := private.read_request(
+    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   fingerprint bytea;
   outcome jsonb;
   latest_version integer;
   saved private.client_detail_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -18714,7 +18530,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   select coalesce(max(detail.version), 0) into latest_version
@@ -18722,7 +18538,7 @@ begin
   where detail.organization_id = actor.organization_id and detail.client_id = wanted.client_id;
   if wanted.base_version <> latest_version then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      actor, array[wanted.client_id], 'save', 'DETAILS_VERSION_CONFLICT',
       format('The details are at version %s, not %s. Read them again and save on top.', latest_version, wanted.base_version)
     );
   end if;
@@ -18739,7 +18555,7 @@ begin
   if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, array[wanted.client_id], 'save', outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.client_detail_versions select saved.*;
@@ -18762,36 +18578,60 @@ comment on function private.save_client_details(jsonb, text, text) is
 
 create function private.each_once(ids uuid[])
 returns uuid[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array(
-    select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
-  );
-end
-$$;
+return array(
+  select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
+);
 comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
-create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
+create function private.read_client_details(only_names boolean, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
-stable
+security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 declare
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_ids}');
+  wanted_ids uuid[] := private.each_once(wanted.client_ids);
+  readable_ids uuid[];
+  other_ids uuid[];
+  exceeded jsonb;
   body jsonb;
 begin
+  if wanted.version is not null and cardinality(wanted.client_ids) > 1 and not only_names then
+    perform private.raise_invalid(private.issue('version', 'goes with one client'));
+  end if;
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
+  readable_ids := private.readable_client_ids(actor, wanted_ids);
+  other_ids := array(
+    select item.client_id
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    where item.client_id <> all (readable_ids)
+    order by item.position
+  );
+  if other_ids <> '{}' and not only_names then
+    return private.refuse_client_details(
+      actor, wanted_ids, 'read', 'FORBIDDEN', 'You may not read the details of every client this names.'
+    );
+  end if;
+
   with chosen as (
     select item.position, item.client_id, detail
-    from unnest(client_ids) with ordinality as item (client_id, position)
+    from unnest(readable_ids) with ordinality as item (client_id, position)
     left join lateral (
       select kept.*
       from private.client_detail_versions as kept
       where kept.organization_id = actor.organization_id
         and kept.client_id = item.client_id
-        and (sealed_client_details.version is null or kept.version = sealed_client_details.version)
+        and (wanted.version is null or only_names or kept.version = wanted.version)
       order by kept.version desc
       limit 1
     ) as detail on true
@@ -18813,105 +18653,26 @@ begin
     ), '[]')
   ) into body
   from chosen;
-  return body;
-end
-$$;
-comment on function private.sealed_client_details(private.actor, uuid[], integer) is
-  'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
-  'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
-
-create function private.read_client_details(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  if wanted.version is not null and cardinality(wanted.client_ids) > 1 then
-    perform private.raise_invalid(private.issue('version', 'goes with one client'));
-  end if;
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
-    return private.refuse_client_details(
-      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
-    );
-  end if;
-
-  body := private.sealed_client_details(actor, wanted_ids, wanted.version);
   perform private.record_event(
-    actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
+    actor.organization_id, case when only_names then 'client_names.read' else 'client_details.read' end, 'client',
+    readable_ids, clock_timestamp(),
     actor_role => actor.role::text,
-    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'))
+    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId')) || case
+      when only_names then jsonb_build_object(
+        'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
+      )
+      else '{}'
+    end
   );
-  return private.success(body);
+  return private.success(body || case
+    when only_names then jsonb_build_object('notReadable', to_jsonb(other_ids)) else '{}'
+  end);
 end
 $$;
-comment on function private.read_client_details(jsonb, text) is
-  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
-  'of scope refuses the whole request. Recorded, refusals included.';
-
-create function private.read_client_names(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  readable_ids uuid[];
-  other_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  readable_ids := private.readable_client_ids(actor, wanted_ids);
-  other_ids := array(
-    select item.client_id
-    from unnest(wanted_ids) with ordinality as item (client_id, position)
-    where item.client_id <> all (readable_ids)
-    order by item.position
-  );
-  body := private.sealed_client_details(actor, readable_ids);
-  perform private.record_event(
-    actor.organization_id, 'client_names.read', 'client', readable_ids, clock_timestamp(),
-    actor_role => actor.role::text,
-    details => jsonb_build_object(
-      'versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'),
-      'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
-    )
-  );
-  return private.success(body || jsonb_build_object('notReadable', to_jsonb(other_ids)));
-end
-$$;
-comment on function private.read_client_names(jsonb, text) is
-  'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
-  'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
+comment on function private.read_client_details(boolean, jsonb, text) is
+  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
+  'nulls where none were saved. One id out of scope refuses the whole request; only_names, for the edge function to answer '
+  'names alone, lists ids out of scope and ids of nobody as notReadable instead. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
@@ -18922,10 +18683,10 @@ select private.publish('save_client_details',
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
   'ciphertext, content_mac, proof}.'
 );
-select private.publish('read_client_details',
+select private.publish('read_client_details', first_argument => 'false', about =>
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.'
 );
-select private.publish('read_client_names',
+select private.publish('read_client_names', function_name => 'read_client_details', first_argument => 'true', about =>
   'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
   'names; the others'' ids. request is {client_ids}. Recorded.'
 );
@@ -18984,20 +18745,16 @@ create function private.touched_answer(
   leaving_id uuid default null
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'touched', cardinality(session_ids),
-    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
-    'touchedSessionIds', to_jsonb(session_ids[1:100]),
-    'touchedStaffTimes', cardinality(staff_time_ids),
-    'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
-    'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
-  );
-end
-$$;
+return jsonb_build_object(
+  'touched', cardinality(session_ids),
+  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
+  'touchedSessionIds', to_jsonb(session_ids[1:100]),
+  'touchedStaffTimes', cardinality(staff_time_ids),
+  'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
+  'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
+);
 comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) is
   'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
   'the therapist who is no longer there, while the others of a meeting go on without them.';
@@ -19014,13 +18771,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
   staff_time_ids uuid[] := '{}';
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
     perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
   elsif actor.role not in ('admin', 'super_admin') then
@@ -19091,13 +18847,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.credential_request :=
     private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
   touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
   end if;
@@ -19207,24 +18962,13 @@ select private.publish('touched_sessions',
 
 -- Membership rules -------------------------------------------------------------------------------------------------
 
-create function private.guard_membership()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = 'organization_id and user_id of a membership never change',
-    hint = 'Remove this member and add the other.';
-end
-$$;
-comment on function private.guard_membership() is
-  'Trigger: a membership stays one person''s in one organization, so that its history is hers.';
+-- A membership stays one person's in one organization, so that its history is theirs.
 create trigger guard_membership before update on public.memberships
   for each row
   when ((new.organization_id, new.user_id) is distinct from (old.organization_id, old.user_id))
-  execute function private.guard_membership();
+  execute function private.refuse_write(
+    'restrict_violation', 'organization_id and user_id of a membership never change', 'Remove this member and add the other.'
+  );
 
 create function private.keep_a_super_admin()
 returns trigger
@@ -19420,38 +19164,25 @@ $$;
 
 create function private.member_answer(member public.memberships, touched jsonb default '{}')
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return private.success(jsonb_build_object(
-    'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
-    'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
-  ) || touched);
-end
-$$;
+return private.success(jsonb_build_object(
+  'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
+  'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
+) || touched);
 comment on function private.member_answer(public.memberships, jsonb) is
   'The outcome of a change of members: the row as it is now, and what it touches.';
 
-create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
+create function private.refuse_member(actor private.actor, user_id uuid, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), refuse_member.code,
-      actor_role => actor.role::text,
-      may_never => actor.role <> 'super_admin'
-    ),
-    private.refusal(status, refuse_member.code, detail)
-  );
-end
-$$;
-comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
-  'The outcome of a refused change of members, and its audit event.';
+return private.refuse(
+  actor, 'membership.refused', array_remove(array[user_id], null), code, detail, may_never => actor.role <> 'super_admin'
+);
+comment on function private.refuse_member(private.actor, uuid, text, text) is
+  'As private.refuse, of a change of members, which only a super_admin makes.';
 
 create function private.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
 returns jsonb
@@ -19470,9 +19201,9 @@ begin
   elsif not private.words_are_valid(coalesce(add_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
-    return private.refuse_member(actor, null, 404, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
+    return private.refuse_member(actor, null, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
   end if;
 
   insert into public.memberships as existing (organization_id, user_id, role, permissions)
@@ -19482,15 +19213,20 @@ begin
   on conflict do nothing
   returning existing.* into member;
   if member.user_id is null then
-    return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
+    return private.refuse_member(actor, user_id, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
   perform private.require_same_role(actor);
   return private.member_answer(member);
 end
 $$;
 
-create function private.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null, cancel_sessions boolean default false, reason text default null
+create function private.alter_member(
+  leaves boolean,
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language plpgsql
@@ -19506,37 +19242,43 @@ declare
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif not private.words_are_valid(coalesce(change_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+  elsif not private.words_are_valid(coalesce(alter_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
-  if change_member.role = 'client' then
+  if leaves or alter_member.role = 'client' then
     touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
     staff_time_ids := private.staff_times_to_come(actor.organization_id, user_id, null);
   end if;
   begin
-    -- While the caller may cancel: it may be their own role.
+    -- While the caller may cancel: it may be their own membership, or role.
     touched := private.touched_answer(
       touched_ids, coalesce(cancel_sessions, false), reason, staff_time_ids, user_id
     );
-    update public.memberships as existing
-    set
-      role = coalesce(change_member.role, existing.role),
-      permissions = coalesce(change_member.permissions, existing.permissions)
-    where existing.organization_id = actor.organization_id and existing.user_id = change_member.user_id
-    returning existing.* into member;
+    if leaves then
+      delete from public.memberships as existing
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    else
+      update public.memberships as existing
+      set
+        role = coalesce(alter_member.role, existing.role),
+        permissions = coalesce(alter_member.permissions, existing.permissions)
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    end if;
   exception
     when restrict_violation then
       return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+        actor, user_id, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
       );
   end;
   if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+    return private.refuse_member(actor, user_id, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
@@ -19544,57 +19286,22 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
+comment on function private.alter_member(boolean, uuid, public.member_role, text[], boolean, text) is
+  'What public.change_member does and, when the member leaves, private.remove_member.';
 
 create function private.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
-language plpgsql
+language sql
 security definer
 set search_path = ''
-as $$
-declare
-  actor private.actor := private.require_actor();
-  member public.memberships;
-  touched jsonb;
-begin
-  if user_id is null then
-    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
-  end if;
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  begin
-    -- While the caller may cancel: it may be their own membership.
-    touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason,
-      private.staff_times_to_come(actor.organization_id, user_id, null), user_id
-    );
-    delete from public.memberships as existing
-    where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
-    returning existing.* into member;
-  exception
-    when restrict_violation then
-      return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
-      );
-  end;
-  if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
-  end if;
-  if user_id <> actor.user_id then
-    perform private.require_same_role(actor);
-  end if;
-  return private.member_answer(member, touched);
-end
-$$;
+return private.alter_member(true, user_id, cancel_sessions => cancel_sessions, reason => reason);
 
 select private.publish('add_member',
   'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.'
 );
 
-select private.publish_booking('change_member',
+select private.publish_booking('change_member', function_name => 'alter_member', first_argument => 'false', about =>
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
   'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
   'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.'
@@ -19701,13 +19408,8 @@ begin
     perform private.require_same_role(actor);
   end if;
   if changed is null then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'therapist.refused', 'therapist', array[wanted], 'FORBIDDEN',
-        actor_role => actor.role::text,
-        may_never => actor.role = 'client'
-      ),
-      private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.')
+    return private.refuse(
+      actor, 'therapist.refused', array[wanted], 'FORBIDDEN', 'You may not change this therapist''s hours.'
     );
   end if;
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
@@ -19897,7 +19599,7 @@ $$;
 -- === schemas/clinical/lifecycle.sql ===
 
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, end_session, complete_session,
+-- Objects: session_visits; private.whole_minute, told_visit, completion_gaps; start_session, end_session, complete_session,
 --          mark_no_show.
 -- Watch for: a visit begins, ends, is signed and is completed, in this order: what is signed is what was rendered, so the
 --            end is known first. Users of the API complete a session only with what domain rules and its payer ask for, whether through
@@ -19919,8 +19621,8 @@ comment on function private.whole_minute(timestamptz) is
 create table public.session_visits (
   organization_id uuid not null,
   session_id uuid not null,
-  actual_start_time timestamptz not null check (isfinite(actual_start_time)),
-  actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
+  actual_start_time timestamptz not null,
+  actual_end_time timestamptz check (actual_end_time > actual_start_time),
   units integer check (units >= 0),
   other_day_reason text check (length(other_day_reason) between 1 and 500),
   overlap_reason text check (length(overlap_reason) between 1 and 500),
@@ -20004,21 +19706,6 @@ comment on function private.guard_visit_times() is
 create trigger a_guard_visit_times before insert or update of actual_start_time, actual_end_time, other_day_reason
   on public.session_visits
   for each row execute function private.guard_visit_times();
-
-create function private.units_of_visit(organization_id uuid, session_id uuid)
-returns integer
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select visit.units from public.session_visits as visit
-    where visit.organization_id = units_of_visit.organization_id and visit.session_id = units_of_visit.session_id
-  );
-end
-$$;
-comment on function private.units_of_visit(uuid, uuid) is 'The units of a visit as they are counted now; null until it is completed.';
 
 create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
@@ -20123,21 +19810,6 @@ create trigger a_guard_completion before update of status on public.sessions
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
-create function private.session_row(organization_id uuid, session_id uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select to_jsonb(session) from public.sessions as session
-    where session.organization_id = session_row.organization_id and session.id = session_row.session_id
-  );
-end
-$$;
-comment on function private.session_row(uuid, uuid) is 'A session''s row as it is now.';
-
 create function private.record_status(actor private.actor, session public.sessions, before jsonb, as_of timestamptz)
 returns void
 language plpgsql
@@ -20154,22 +19826,27 @@ $$;
 comment on function private.record_status(private.actor, public.sessions, jsonb, timestamptz) is
   'The audit event of a session that was started or completed.';
 
-create function private.check_visit(
+create function private.told_visit(
   session public.sessions,
+  visit public.session_visits,
   begun timestamptz,
   ended timestamptz,
   other_day_reason text,
   as_of timestamptz
 )
-returns void
+returns public.session_visits
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
   booked_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
-  begun_date constant date := private.service_date(session.organization_id, session.client_id, begun);
+  begun_date date;
 begin
+  begun := private.whole_minute(coalesce(begun, visit.actual_start_time));
+  ended := private.whole_minute(coalesce(ended, visit.actual_end_time));
+  other_day_reason := coalesce(other_day_reason, visit.other_day_reason);
+  begun_date := private.service_date(session.organization_id, session.client_id, begun);
   if begun > as_of or ended > as_of then
     perform private.raise_invalid(
       private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
@@ -20184,11 +19861,20 @@ begin
       format('is required: the visit began on %s, and is booked for %s. Correct actual_start_time, or say why', begun_date, booked_date)
     ));
   end if;
+  visit.organization_id := session.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := begun;
+  visit.actual_end_time := ended;
+  visit.other_day_reason := other_day_reason;
+  return visit;
 end
 $$;
-comment on function private.check_visit(public.sessions, timestamptz, timestamptz, text, timestamptz) is
-  'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
-  'booked for unless a reason is given. Unknown times (null) pass.';
+comment on function private.told_visit(
+  public.sessions, public.session_visits, timestamptz, timestamptz, text, timestamptz
+) is
+  'The visit of a session with the times and the reason that are told, else those that it has, cut to whole minutes. PT400 '
+  'unless it can have had these times: past, in order, at most 16 hours, begun on the local day it was booked for unless a '
+  'reason is given. Unknown times (null) pass.';
 
 create function private.visit_overlap_refusal(
   actor private.actor,
@@ -20252,7 +19938,7 @@ set search_path = ''
 as $$
 declare
   before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
-  begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
+  visit public.session_visits;
 begin
   if session.start_time > as_of + interval '12 hours' then
     return private.refuse(
@@ -20261,16 +19947,18 @@ begin
       details => '{"attempted": "start"}'
     );
   end if;
-  perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, null, coalesce(wanted.actual_start_time::timestamptz, as_of), null, wanted.other_day_reason, as_of
+  );
   insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
-  values (actor.organization_id, session.id, begun, wanted.other_day_reason, actor.user_id);
+  values (actor.organization_id, session.id, visit.actual_start_time, visit.other_day_reason, actor.user_id);
   update public.sessions as changed
   set status = 'in_progress', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = session.id
   returning * into session;
   perform private.stop_moves(actor.organization_id, array[session.id], as_of, actor.role::text);
   perform private.record_status(actor, session, before, as_of);
-  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(visit.actual_start_time)));
 end
 $$;
 comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
@@ -20290,17 +19978,14 @@ begin
   select known.* into before
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
-  visit := before;
-  visit.organization_id := actor.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time));
-  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, as_of));
-  visit.other_day_reason := coalesce(wanted.other_day_reason, before.other_day_reason);
-  visit.recorded_at := as_of;
-  if visit.actual_start_time is null then
+  if coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time) is null then
     perform private.raise_invalid(private.issue('actual_start_time', 'is required: when the visit began is not recorded'));
   end if;
-  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, before, wanted.actual_start_time::timestamptz, coalesce(wanted.actual_end_time::timestamptz, as_of),
+    wanted.other_day_reason, as_of
+  );
+  visit.recorded_at := as_of;
   insert into public.session_visits select visit.*
   on conflict (organization_id, session_id) do update
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
@@ -20337,12 +20022,9 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
-  visit.organization_id := actor.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time));
-  visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
-  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, visit, wanted.actual_start_time::timestamptz, wanted.actual_end_time::timestamptz, wanted.other_day_reason, as_of
+  );
   missing := private.completion_gaps(session, visit.actual_start_time, visit.actual_end_time);
   if missing is not null then
     return private.refuse(
@@ -20383,33 +20065,67 @@ begin
   return private.success(jsonb_build_object(
     'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
     'actualEndTime', private.iso(visit.actual_end_time),
-    'units', private.units_of_visit(actor.organization_id, session.id),
+    'units', (
+      select counted.units from public.session_visits as counted
+      where counted.organization_id = actor.organization_id and counted.session_id = session.id
+    ),
     'version', private.visit_version(actor.organization_id, session.id)
   ) || private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of)));
 end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
-create function private.may_change(actor private.actor, session_id uuid)
-returns boolean
+
+create function private.lock_session(
+  actor private.actor,
+  session_id uuid,
+  attempted text,
+  other_ids uuid[],
+  out session public.sessions,
+  out refusal jsonb
+)
 language plpgsql
-stable
 set search_path = ''
 as $$
 begin
-  return actor.role <> 'client' and exists (
-    select from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = may_change.session_id
-      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if exists (
+    select from public.sessions as candidate
+    where candidate.organization_id = actor.organization_id and candidate.id = session_id
+      and private.may_ask(actor, candidate.therapist_id)
+  ) then
+    perform private.share_organization(actor.organization_id);
+    -- A cancellation, a move, a correction or a second completion would act on the state this one is changing.
+    select candidate.* into session
+    from public.sessions as candidate
+    where candidate.organization_id = actor.organization_id and candidate.id = session_id
+      and private.may_ask(actor, candidate.therapist_id)
+    for no key update;
+  end if;
+  if session.id is null then
+    refusal := private.refuse(
+      actor, 'session.refused', array[session_id], 'FORBIDDEN',
+      format('This session is not yours to %s.', case attempted when 'correct' then 'correct' else 'change' end),
+      details => jsonb_build_object('attempted', attempted)
+    );
+    return;
+  end if;
+  -- A hold that reads the units left, or the free time, while these are given back or used, would read what is no longer
+  -- so; and two visits of one person that overlap would both be completed.
+  perform private.lock_resources(
+    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id]) || other_ids
   );
+  perform private.require_same_role(actor);
 end
 $$;
-comment on function private.may_change(private.actor, uuid) is
-  'Whether the caller may say what became of a session: its therapist, or an admin.';
+comment on function private.lock_session(private.actor, uuid, text, uuid[]) is
+  'A session whose therapist, or an admin, is about to say what became of it: its row and its people locked, with those of '
+  'other_ids. For anybody else the refusal.';
 
-create function private.change_lifecycle(action text, request jsonb, request_id text)
+create function private.change_lifecycle(action text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
+security definer
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
@@ -20417,37 +20133,16 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.visit_request := private.read_request(request, null::private.visit_request, '{session_id}');
+  locked record;
   session public.sessions;
   as_of timestamptz;
 begin
-  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
-  if not private.may_change(actor, wanted.session_id) then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
-      details => jsonb_build_object('attempted', action)
-    );
+  locked := private.lock_session(actor, wanted.session_id, action, '{}');
+  if locked.refusal is not null then
+    return locked.refusal;
   end if;
-  perform private.share_organization(actor.organization_id);
-  -- A cancellation, a move or a second completion would act on the state this one is changing.
-  select candidate.* into session
-  from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted.session_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
-  for no key update;
-  if session.id is null then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
-      details => jsonb_build_object('attempted', action)
-    );
-  end if;
-  -- A hold that reads the units left, while these are given back or used, would read what is no longer so; and two visits
-  -- of one person that overlap would both be completed.
-  perform private.lock_resources(
-    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
-  );
+  session := locked.session;
   as_of := clock_timestamp();
-  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
@@ -20465,7 +20160,10 @@ begin
     );
   elsif action = 'no_show' then
     perform private.end_sessions(actor, array[session.id], 'no_show', as_of);
-    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, session.id)));
+    return private.success(jsonb_build_object('session', (
+      select to_jsonb(known) from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = session.id
+    )));
   end if;
   wanted.other_day_reason := private.tidy(wanted.other_day_reason);
   return case action
@@ -20481,52 +20179,21 @@ $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.start_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('start', request, request_id);
-end
-$$;
-
 select private.publish_booking('start_session',
   'scheduled -> in_progress. request is {session_id, actual_start_time?, other_day_reason?}; without a time, now. Seconds '
   'are cut. Outcome body: {session, actualStartTime}. PT400 for a time ahead, or on another local day than booked without '
-  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).'
+  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).',
+  'change_lifecycle', 'start'
 );
-
-create function private.end_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('end', request, request_id);
-end
-$$;
 
 select private.publish_booking('end_session',
   'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
   'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
   'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
   'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
-  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.'
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.',
+  'change_lifecycle', 'end'
 );
-
-create function private.complete_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('complete', request, request_id);
-end
-$$;
 
 select private.publish_booking('complete_session',
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
@@ -20538,23 +20205,14 @@ select private.publish_booking('complete_session',
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
   'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
-  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.'
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.',
+  'change_lifecycle', 'complete'
 );
-
-create function private.mark_no_show(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('no_show', request, request_id);
-end
-$$;
 
 select private.publish_booking('mark_no_show',
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
-  'Gives the units back.'
+  'Gives the units back.',
+  'change_lifecycle', 'no_show'
 );
 
 -- === schemas/clinical/visit_claims.sql ===
@@ -20918,23 +20576,7 @@ create trigger b_guard_visit before insert or update on public.session_visits
   when (private.is_direct_write())
   execute function private.guard_visit();
 
-create function private.settle_inserted_visits()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.settle_visits(written.organization_id, written.ids)
-  from (
-    select visit.organization_id, array_agg(visit.session_id) as ids from new_rows as visit group by visit.organization_id
-  ) as written;
-  return null;
-end
-$$;
-comment on function private.settle_inserted_visits() is 'Trigger: visits that are written directly claim their times, or fail.';
-
-create function private.settle_updated_visits()
+create function private.settle_written_visits()
 returns trigger
 language plpgsql
 security definer
@@ -20945,7 +20587,7 @@ begin
   from (
     select visit.organization_id, array_agg(visit.session_id) as ids,
       array_agg(distinct private.service_date(session.organization_id, session.client_id, visit.actual_start_time)) as former_dates
-    from old_rows as visit
+    from written_rows as visit
     join public.sessions as session
       on session.organization_id = visit.organization_id and session.id = visit.session_id
     group by visit.organization_id
@@ -20953,15 +20595,17 @@ begin
   return null;
 end
 $$;
-comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
+comment on function private.settle_written_visits() is
+  'Trigger: visits that are written directly claim their times, or fail. written_rows: what an insert has written, or what '
+  'an update has changed, whose days are counted anew.';
 create trigger c_settle_inserted after insert on public.session_visits
-  referencing new table as new_rows for each statement
+  referencing new table as written_rows for each statement
   when (private.is_direct_write())
-  execute function private.settle_inserted_visits();
+  execute function private.settle_written_visits();
 create trigger c_settle_updated after update on public.session_visits
-  referencing old table as old_rows for each statement
+  referencing old table as written_rows for each statement
   when (private.is_direct_write())
-  execute function private.settle_updated_visits();
+  execute function private.settle_written_visits();
 
 -- === schemas/clinical/visit_units.sql ===
 
@@ -21907,17 +21551,13 @@ create trigger refuse_delete before delete or truncate on public.visit_versions
 
 create function private.visit_version(organization_id uuid, session_id uuid)
 returns integer
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return 1 + coalesce((
-    select max(known.version) from public.visit_versions as known
-    where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
-  ), 0);
-end
-$$;
+return 1 + coalesce((
+  select max(known.version) from public.visit_versions as known
+  where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
+), 0);
 comment on function private.visit_version(uuid, uuid) is 'The version of a visit as it is now: 1 until it is corrected.';
 
 create function private.ask_for_amendment()
@@ -21952,16 +21592,12 @@ create trigger ask_for_amendment after insert on public.visit_versions
 
 create function private.visit_facts(session public.sessions, visit public.session_visits)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
-    'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
-  )));
-end
-$$;
+return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
+  'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
+)));
 comment on function private.visit_facts(public.sessions, public.session_visits) is 'What of a visit belongs in its audit event.';
 
 create function private.rewrite_session(before public.sessions, after public.sessions, as_of timestamptz)
@@ -22030,40 +21666,36 @@ comment on function private.payer_modifiers(public.sessions, text, date) is
 
 create function private.people_issue(former public.sessions, session public.sessions, cpt_code text, on_date date)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select private.issue(rule.field, rule.message)
-    from (
-      values
-        (1, 'therapist_id', 'is no therapist of this organization', not exists (
-          select from public.therapists as known
-          where known.organization_id = session.organization_id and known.id = session.therapist_id
-        )),
-        (2, 'client_id', 'is no client of this organization', not exists (
-          select from public.clients as known
-          where known.organization_id = session.organization_id and known.id = session.client_id
-        )),
-        (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
-          session.group_id is not null and session.therapist_id <> former.therapist_id),
-        (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
-          select from public.sessions as member
-          where member.organization_id = session.organization_id and member.group_id = session.group_id
-            and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
-        )),
-        (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
-          'a technician cannot render a service that is a qualified professional''s',
-          not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
-    ) as rule (position, field, message, is_broken)
-    where rule.is_broken
-    order by rule.position
-    limit 1
-  );
-end
-$$;
+return (
+  select private.issue(rule.field, rule.message)
+  from (
+    values
+      (1, 'therapist_id', 'is no therapist of this organization', not exists (
+        select from public.therapists as known
+        where known.organization_id = session.organization_id and known.id = session.therapist_id
+      )),
+      (2, 'client_id', 'is no client of this organization', not exists (
+        select from public.clients as known
+        where known.organization_id = session.organization_id and known.id = session.client_id
+      )),
+      (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
+        session.group_id is not null and session.therapist_id <> former.therapist_id),
+      (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
+        select from public.sessions as member
+        where member.organization_id = session.organization_id and member.group_id = session.group_id
+          and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
+      )),
+      (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
+        'a technician cannot render a service that is a qualified professional''s',
+        not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
+  ) as rule (position, field, message, is_broken)
+  where rule.is_broken
+  order by rule.position
+  limit 1
+);
 comment on function private.people_issue(public.sessions, public.sessions, text, date) is
   'Why these people cannot have had this service on that day; null when they can. Whoever has left the clinic since still '
   'rendered or received it.';
@@ -22183,21 +21815,13 @@ begin
     visit.overlap_reason := null;
     return visit;
   end if;
-  visit.organization_id := session.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(
-    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
-  );
-  visit.actual_end_time := private.whole_minute(
-    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time)
-  );
-  visit.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
   -- When it was first recorded, for the days within which the therapist may correct it.
   visit.recorded_at := coalesce(visit.recorded_at, session.end_time);
-  perform private.check_visit(
-    session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
+  return private.told_visit(
+    session, visit, coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time),
+    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time),
+    private.tidy(wanted.other_day_reason), as_of
   );
-  return visit;
 end
 $$;
 comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
@@ -22304,7 +21928,10 @@ begin
     ),
     array[session.client_id]
   );
-  return private.units_of_visit(session.organization_id, session.id);
+  return (
+    select counted.units from public.session_visits as counted
+    where counted.organization_id = session.organization_id and counted.session_id = session.id
+  );
 end
 $$;
 comment on function private.write_correction(
@@ -22324,6 +21951,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.correction_request := private.read_correction_request(request);
+  locked record;
   session public.sessions;
   after public.sessions;
   visit public.session_visits;
@@ -22335,34 +21963,12 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
-  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
-  if not private.may_change(actor, wanted.session_id) then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
-      details => '{"attempted": "correct"}'
-    );
+  locked := private.lock_session(actor, wanted.session_id, 'correct', array[wanted.therapist_id, wanted.client_id]);
+  if locked.refusal is not null then
+    return locked.refusal;
   end if;
-  perform private.share_organization(actor.organization_id);
-  -- A second correction, or a completion, would act on the state this one is changing.
-  select candidate.* into session
-  from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted.session_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
-  for no key update;
-  if session.id is null then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
-      details => '{"attempted": "correct"}'
-    );
-  end if;
-  -- A hold that reads the units left, or the free time, would read what is no longer so.
-  perform private.lock_resources(
-    actor.organization_id,
-    private.lock_targets(actor.organization_id, array[session.id]) || array[wanted.therapist_id, wanted.client_id]
-  );
+  session := locked.session;
   as_of := clock_timestamp();
-  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
@@ -22428,7 +22034,10 @@ begin
     ))
   );
   return private.success(jsonb_build_object(
-    'session', private.session_row(actor.organization_id, session.id), 'version', wanted.base_version + 1,
+    'session', (
+      select to_jsonb(known) from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = session.id
+    ), 'version', wanted.base_version + 1,
     'actualStartTime', private.iso(corrected.actual_start_time), 'actualEndTime', private.iso(corrected.actual_end_time),
     'units', corrected.units, 'noteStatus', (
       select note.status from public.session_note_states as note
@@ -22469,7 +22078,7 @@ create table public.therapist_credentials (
   organization_id uuid not null,
   therapist_id uuid not null,
   credential text not null check (credential in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D')),
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   level public.provider_level not null generated always as (private.provider_level(credential)) stored,
   primary key (organization_id, therapist_id, valid_from),
@@ -22666,25 +22275,21 @@ comment on function audit.archive_quarter(date, text) is
 
 create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
 set timezone = 'UTC'
-as $$
-begin
-  return case
-    when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
-    when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
-    when event.id is null and not is_archived then 'the event is missing'
-    when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
-    when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
-    when seal.event_recorded_at
-      not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
-      then 'the event is not of the time when it was sealed'
-    when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
-  end;
-end
-$$;
+return case
+  when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
+  when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
+  when event.id is null and not is_archived then 'the event is missing'
+  when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
+  when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
+  when seal.event_recorded_at
+    not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
+    then 'the event is not of the time when it was sealed'
+  when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
+end;
 comment on function audit.seal_problem(audit.seals, audit.seals, audit.events, boolean) is
   'What is wrong with a seal, given the one before it in its chain and its event (nulls where there is none), or null.';
 
@@ -22775,40 +22380,36 @@ comment on function audit.verify(uuid) is
 
 create function audit.checkpoint(only_organization_id uuid default null)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
 set timezone = 'UTC'
-as $$
-begin
-  return jsonb_build_object(
-    'takenAt', statement_timestamp(),
-    'organizationId', only_organization_id,
-    'heads', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
-          'hash', encode(head.hash, 'hex')
-        )
-        order by head.organization_id, head.chain_id
+return jsonb_build_object(
+  'takenAt', statement_timestamp(),
+  'organizationId', only_organization_id,
+  'heads', coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
+        'hash', encode(head.hash, 'hex')
       )
-      from audit.chains as head
-      where only_organization_id is null or head.organization_id = only_organization_id
-    ), '[]'),
-    'archives', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
-          'digest', encode(archive.digest, 'hex')
-        )
-        order by archive.from_time
+      order by head.organization_id, head.chain_id
+    )
+    from audit.chains as head
+    where only_organization_id is null or head.organization_id = only_organization_id
+  ), '[]'),
+  'archives', coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
+        'digest', encode(archive.digest, 'hex')
       )
-      from audit.archives as archive
-      where only_organization_id is null
-    ), '[]')
-  );
-end
-$$;
+      order by archive.from_time
+    )
+    from audit.archives as archive
+    where only_organization_id is null
+  ), '[]')
+);
 comment on function audit.checkpoint(uuid) is
   'All chain heads and archives, or the heads of one organization, to be kept where an owner of this database cannot '
   'reach: what came before them can then no longer be removed, rewritten or added to unnoticed.';
@@ -23214,21 +22815,17 @@ comment on function private.sweep_drafts(integer, interval) is
 
 create function private.sweep()
 returns jsonb
-language plpgsql
+language sql
 security definer
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'expiredHolds', private.sweep_expired_holds(),
-    'idempotencyKeys', private.sweep_idempotency_keys(),
-    'offers', private.offer_all_freed_slots(),
-    'drafts', private.sweep_drafts(),
-    'calendarEvents', private.sweep_calendar_events(),
-    'partitions', audit.ensure_partitions()
-  );
-end
-$$;
+return jsonb_build_object(
+  'expiredHolds', private.sweep_expired_holds(),
+  'idempotencyKeys', private.sweep_idempotency_keys(),
+  'offers', private.offer_all_freed_slots(),
+  'drafts', private.sweep_drafts(),
+  'calendarEvents', private.sweep_calendar_events(),
+  'partitions', audit.ensure_partitions()
+);
 comment on function private.sweep() is
   'Everything that wants doing now and then, a limited amount of each: call it again until it returns zeros.';
 
@@ -23326,22 +22923,18 @@ comment on function private.refuse_row(text, name, regclass, text, text) is
 
 create function private.fields_of(relation oid, numbers smallint[])
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    (
-      select string_agg(attribute.attname, ', ' order by numbered.place)
-      from unnest(numbers) with ordinality as numbered (number, place)
-      join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
-      where attribute.attname <> 'organization_id' or cardinality(numbers) = 1
-    ),
-    'row'
-  );
-end
-$$;
+return coalesce(
+  (
+    select string_agg(attribute.attname, ', ' order by numbered.place)
+    from unnest(numbers) with ordinality as numbered (number, place)
+    join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
+    where attribute.attname <> 'organization_id' or cardinality(numbers) = 1
+  ),
+  'row'
+);
 comment on function private.fields_of(oid, smallint[]) is
   'Columns by their numbers, for people: the organization is left out where other columns say more.';
 
@@ -23377,224 +22970,204 @@ comment on function private.refuse_by(oid, name) is 'Refuses a row that breaks t
 
 create function private.columns_of(prefix text, relation oid, numbers smallint[])
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select string_agg(format('%s.%I', prefix, attribute.attname), ', ' order by numbered.place)
-    from unnest(numbers) with ordinality as numbered (number, place)
-    join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
-  );
-end
-$$;
+return (
+  select string_agg(format('%s.%I', prefix, attribute.attname), ', ' order by numbered.place)
+  from unnest(numbers) with ordinality as numbered (number, place)
+  join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
+);
 comment on function private.columns_of(text, oid, smallint[]) is 'Columns by their numbers, as SQL: prefix.a, prefix.b.';
 
 create function private.has_changed(relation oid, numbers smallint[])
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return format(
-    'tg_op = ''INSERT'' or (%s) is distinct from (%s)',
-    private.columns_of('new', relation, numbers), private.columns_of('old', relation, numbers)
-  );
-end
-$$;
+return format(
+  'tg_op = ''INSERT'' or (%s) is distinct from (%s)',
+  private.columns_of('new', relation, numbers), private.columns_of('old', relation, numbers)
+);
 comment on function private.has_changed(oid, smallint[]) is
   'SQL of a trigger: whether the row is new, or one of these columns has changed.';
 
 create function private.collision_check(rule_id oid)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    with rule as (
-      select known.*, index.indnkeyatts, coalesce(pg_get_expr(index.indpred, index.indrelid), 'true') as condition
-      from pg_catalog.pg_constraint as known
-      join pg_catalog.pg_index as index on index.indexrelid = known.conindid
-      where known.oid = rule_id
-    ),
-    key as (
-      select
-        string_agg(format('%s as key_%s', pg_get_indexdef(rule.conindid, place, true), place), ', ') as keys,
-        string_agg(format('mine.key_%1$s operator(%2$s) theirs.key_%1$s', place, coalesce(
-          (
-            select format('%I.%s', operator.oprnamespace::regnamespace::text, operator.oprname)
-            from pg_catalog.pg_operator as operator
-            where operator.oid = rule.conexclop[place]
-          ),
-          'pg_catalog.='
-        )), ' and ') as meets
-      from rule
-      cross join lateral generate_series(1, rule.indnkeyatts::integer) as place
-    )
-    select format(
-      $plpgsql$
-    if %1$s then
-      if exists (
-        select from (select %2$s from (select new.*) as written where %3$s) as mine
-        join (select %2$s from %4$s as other where (%3$s) and (%5$s) is distinct from (%6$s)) as theirs on %7$s
-      ) then
-        perform private.refuse_by(tg_relid, %8$L);
-      end if;
-    end if;$plpgsql$,
-      private.has_changed(rule.conrelid, array(
-        select distinct used.refobjsubid::smallint
-        from pg_catalog.pg_depend as used
-        where used.objid in (rule.conindid, rule.oid) and used.refobjid = rule.conrelid and used.refobjsubid > 0
-      )),
-      key.keys, rule.condition, rule.conrelid::regclass,
-      private.columns_of('other', rule.conrelid, own.conkey),
-      -- Asked before the row is written, the other is not its former self; asked after, not itself.
-      private.columns_of(case when rule.condeferrable then 'new' else 'old' end, rule.conrelid, own.conkey),
-      key.meets, rule.conname
-    )
+return (
+  with rule as (
+    select known.*, index.indnkeyatts, coalesce(pg_get_expr(index.indpred, index.indrelid), 'true') as condition
+    from pg_catalog.pg_constraint as known
+    join pg_catalog.pg_index as index on index.indexrelid = known.conindid
+    where known.oid = rule_id
+  ),
+  key as (
+    select
+      string_agg(format('%s as key_%s', pg_get_indexdef(rule.conindid, place, true), place), ', ') as keys,
+      string_agg(format('mine.key_%1$s operator(%2$s) theirs.key_%1$s', place, coalesce(
+        (
+          select format('%I.%s', operator.oprnamespace::regnamespace::text, operator.oprname)
+          from pg_catalog.pg_operator as operator
+          where operator.oid = rule.conexclop[place]
+        ),
+        'pg_catalog.='
+      )), ' and ') as meets
     from rule
-    cross join key
-    join pg_catalog.pg_constraint as own on own.conrelid = rule.conrelid and own.contype = 'p'
-  );
-end
-$$;
+    cross join lateral generate_series(1, rule.indnkeyatts::integer) as place
+  )
+  select format(
+    $plpgsql$
+  if %1$s then
+    if exists (
+      select from (select %2$s from (select new.*) as written where %3$s) as mine
+      join (select %2$s from %4$s as other where (%3$s) and (%5$s) is distinct from (%6$s)) as theirs on %7$s
+    ) then
+      perform private.refuse_by(tg_relid, %8$L);
+    end if;
+  end if;$plpgsql$,
+    private.has_changed(rule.conrelid, array(
+      select distinct used.refobjsubid::smallint
+      from pg_catalog.pg_depend as used
+      where used.objid in (rule.conindid, rule.oid) and used.refobjid = rule.conrelid and used.refobjsubid > 0
+    )),
+    key.keys, rule.condition, rule.conrelid::regclass,
+    private.columns_of('other', rule.conrelid, own.conkey),
+    -- Asked before the row is written, the other is not its former self; asked after, not itself.
+    private.columns_of(case when rule.condeferrable then 'new' else 'old' end, rule.conrelid, own.conkey),
+    key.meets, rule.conname
+  )
+  from rule
+  cross join key
+  join pg_catalog.pg_constraint as own on own.conrelid = rule.conrelid and own.contype = 'p'
+);
 comment on function private.collision_check(oid) is
   'SQL of a trigger: refuses a row that meets another under this unique or exclusion constraint.';
 
 create function private.row_checks(relation regclass)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return concat(
-    (
-      select format(
-        $plpgsql$
-  if num_nulls(%1$s) > 0 then
-    perform private.refuse_row('23502', '', tg_relid, concat_ws(', ', %2$s), 'is missing');
-  end if;$plpgsql$,
-        string_agg(format('new.%I', attribute.attname), ', ' order by attribute.attnum),
-        string_agg(format('case when new.%1$I is null then %1$L end', attribute.attname), ', ' order by attribute.attnum)
-      )
-      from pg_catalog.pg_attribute as attribute
-      where attribute.attrelid = relation and attribute.attnum > 0 and attribute.attnotnull and attribute.attgenerated = ''
-        and not attribute.attisdropped
-      having count(*) > 0
-    ),
-    (
-      select format(
-        $plpgsql$
-  broken_rule := (select case %s end from (select new.*) as written);
-  if broken_rule is not null then
-    perform private.refuse_by(tg_relid, broken_rule);
-  end if;$plpgsql$,
-        string_agg(
-          format('when not (%s) then %L', pg_get_expr(rule.conbin, rule.conrelid), rule.conname), ' ' order by rule.conname
-        )
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype = 'c'
-      having count(*) > 0
-    ),
-    -- Row-level security has not judged the row yet. Nobody learns what another clinic has; and who may not read all of
-    -- their own learns of an id at most, which they must have known.
-    format(
+return concat(
+  (
+    select format(
       $plpgsql$
-  if is_user and (new.%s = private.active_organization_id()) is not true then
-    return new;
-  end if;$plpgsql$,
-      case when relation = 'public.organizations'::regclass then 'id' else 'organization_id' end
-    ),
-    (
-      select string_agg(
-        format(
-          E'\n  if %s then%s\n  end if;',
-          concat_ws(
-            ' and ',
-            case when rule.contype <> 'x' then 'not is_upsert' end,
-            case when rule.contype = 'p' and private.fields_of(relation, rule.conkey) = 'id' then 'true'
-              else '(not is_user or private.is_admin())' end
-          ),
-          private.collision_check(rule.oid)
-        ),
-        '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype in ('p', 'u', 'x') and not rule.condeferrable
+if num_nulls(%1$s) > 0 then
+  perform private.refuse_row('23502', '', tg_relid, concat_ws(', ', %2$s), 'is missing');
+end if;$plpgsql$,
+      string_agg(format('new.%I', attribute.attname), ', ' order by attribute.attnum),
+      string_agg(format('case when new.%1$I is null then %1$L end', attribute.attname), ', ' order by attribute.attnum)
     )
-  );
-end
-$$;
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = relation and attribute.attnum > 0 and attribute.attnotnull and attribute.attgenerated = ''
+      and not attribute.attisdropped
+    having count(*) > 0
+  ),
+  (
+    select format(
+      $plpgsql$
+broken_rule := (select case %s end from (select new.*) as written);
+if broken_rule is not null then
+  perform private.refuse_by(tg_relid, broken_rule);
+end if;$plpgsql$,
+      string_agg(
+        format('when not (%s) then %L', pg_get_expr(rule.conbin, rule.conrelid), rule.conname), ' ' order by rule.conname
+      )
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype = 'c'
+    having count(*) > 0
+  ),
+  -- Row-level security has not judged the row yet. Nobody learns what another clinic has; and who may not read all of
+  -- their own learns of an id at most, which they must have known.
+  format(
+    $plpgsql$
+if is_user and (new.%s = private.active_organization_id()) is not true then
+  return new;
+end if;$plpgsql$,
+    case when relation = 'public.organizations'::regclass then 'id' else 'organization_id' end
+  ),
+  (
+    select string_agg(
+      format(
+        E'\n  if %s then%s\n  end if;',
+        concat_ws(
+          ' and ',
+          case when rule.contype <> 'x' then 'not is_upsert' end,
+          case when rule.contype = 'p' and private.fields_of(relation, rule.conkey) = 'id' then 'true'
+            else '(not is_user or private.is_admin())' end
+        ),
+        private.collision_check(rule.oid)
+      ),
+      '' order by rule.conname
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype in ('p', 'u', 'x') and not rule.condeferrable
+  )
+);
 comment on function private.row_checks(regclass) is
   'SQL of a trigger: what NOT NULL, checks, unique and exclusion constraints of this table ask.';
 
 create function private.reference_checks(relation regclass)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return concat(
-    (
-      select string_agg(
-        format(
-          $plpgsql$
-  if tg_op <> 'DELETE' and (%1$s) then
-    if num_nulls(%2$s) = 0 and not exists (select from %3$s as known where (%4$s) = (%2$s)) then
-      perform private.refuse_by(tg_relid, %5$L);
-    end if;
-  end if;$plpgsql$,
-          private.has_changed(relation, rule.conkey), private.columns_of('new', relation, rule.conkey),
-          rule.confrelid::regclass, private.columns_of('known', rule.confrelid, rule.confkey), rule.conname
-        ),
-        '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype = 'f'
-    ),
-    (
-      select string_agg(
-        format(E'\n  if tg_op <> ''DELETE'' then%s\n  end if;', private.collision_check(rule.oid)), '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype = 'x' and rule.condeferrable
-    ),
-    (
-      select string_agg(
-        format(
-          $plpgsql$
-  if %1$s then
-    if exists (select from %2$s as known where (%3$s) = (%4$s)) then
-      perform private.refuse_row('23503', %5$L, tg_relid, %6$L, 'other records still name this row');
-    end if;
-  end if;$plpgsql$,
-          concat_ws(
-            ' or ',
-            case when rule.confdeltype in ('a', 'r') then 'tg_op = ''DELETE''' end,
-            case when rule.confupdtype in ('a', 'r') then format(
-              'tg_op = ''UPDATE'' and (%s) is distinct from (%s)',
-              private.columns_of('new', relation, rule.confkey), private.columns_of('old', relation, rule.confkey)
-            ) end
-          ),
-          rule.conrelid::regclass, private.columns_of('known', rule.conrelid, rule.conkey),
-          private.columns_of('old', relation, rule.confkey), rule.conname, private.fields_of(relation, rule.confkey)
-        ),
-        '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.confrelid = relation and rule.contype = 'f'
-        and (rule.confdeltype in ('a', 'r') or rule.confupdtype in ('a', 'r'))
+return concat(
+  (
+    select string_agg(
+      format(
+        $plpgsql$
+if tg_op <> 'DELETE' and (%1$s) then
+  if num_nulls(%2$s) = 0 and not exists (select from %3$s as known where (%4$s) = (%2$s)) then
+    perform private.refuse_by(tg_relid, %5$L);
+  end if;
+end if;$plpgsql$,
+        private.has_changed(relation, rule.conkey), private.columns_of('new', relation, rule.conkey),
+        rule.confrelid::regclass, private.columns_of('known', rule.confrelid, rule.confkey), rule.conname
+      ),
+      '' order by rule.conname
     )
-  );
-end
-$$;
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype = 'f'
+  ),
+  (
+    select string_agg(
+      format(E'\n  if tg_op <> ''DELETE'' then%s\n  end if;', private.collision_check(rule.oid)), '' order by rule.conname
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype = 'x' and rule.condeferrable
+  ),
+  (
+    select string_agg(
+      format(
+        $plpgsql$
+if %1$s then
+  if exists (select from %2$s as known where (%3$s) = (%4$s)) then
+    perform private.refuse_row('23503', %5$L, tg_relid, %6$L, 'other records still name this row');
+  end if;
+end if;$plpgsql$,
+        concat_ws(
+          ' or ',
+          case when rule.confdeltype in ('a', 'r') then 'tg_op = ''DELETE''' end,
+          case when rule.confupdtype in ('a', 'r') then format(
+            'tg_op = ''UPDATE'' and (%s) is distinct from (%s)',
+            private.columns_of('new', relation, rule.confkey), private.columns_of('old', relation, rule.confkey)
+          ) end
+        ),
+        rule.conrelid::regclass, private.columns_of('known', rule.conrelid, rule.conkey),
+        private.columns_of('old', relation, rule.confkey), rule.conname, private.fields_of(relation, rule.confkey)
+      ),
+      '' order by rule.conname
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.confrelid = relation and rule.contype = 'f'
+      and (rule.confdeltype in ('a', 'r') or rule.confupdtype in ('a', 'r'))
+  )
+);
 comment on function private.reference_checks(regclass) is
   'SQL of a trigger: what foreign keys, to and from a row of this table, and deferrable exclusion constraints ask.';
 
@@ -23667,96 +23240,69 @@ declare
   spoken record;
 begin
   for spoken in
-    select *
+    -- What is written alike is said alike.
+    select false as is_listed, rule.conrelid::regclass as relation, rule.conname as name,
+      regexp_replace(pg_get_constraintdef(rule.oid), '^CHECK \(+' || alike.form || '\)+$', alike.words) as words
+    from pg_catalog.pg_constraint as rule
+    join (values
+      ('length\(\w+\) >= (\d+)\) AND \(length\(\w+\) <= (\d+)', '\1 to \2 characters'),
+      ('\w+ >= (\d+)\) AND \(\w+ <= (\d+)', '\1 to \2'),
+      ('\w+ > (\d+)', 'more than \1'),
+      ('\w+ >= (\d+)', '\1 or more'),
+      ('\w+ ~ ''\^\[0-9A-Z\]\{5\}\$''::text', 'five digits or capital letters')
+    ) as alike (form, words) on pg_get_constraintdef(rule.oid) ~ ('^CHECK \(+' || alike.form || '\)+$')
+    where rule.contype = 'c' and rule.connamespace = 'public'::regnamespace
+    union all
+    select true, format('public.%I', listed.table_name)::regclass, listed.constraint_name, listed.words
     from (values
-      ('authorization_codes', 'authorization_codes_cpt_code_check', 'five digits or capital letters'),
-      ('authorizations', 'authorizations_approved_units_check', 'more than 0'),
-      ('authorizations', 'authorizations_booked_units_check', '0 or more'),
       ('authorizations', 'authorizations_check', 'an authorization ends on its first day or later'),
-      ('authorizations', 'authorizations_reference_check', '1 to 64 characters'),
-      ('authorizations', 'authorizations_starts_on_check', 'lies between 2000 and 2100'),
       ('availability_exceptions', 'availability_exceptions_check', 'the end comes after the start'),
-      ('availability_exceptions', 'availability_exceptions_ends_at_check', 'lies between 2000 and 2100'),
-      ('availability_exceptions', 'availability_exceptions_starts_at_check', 'lies between 2000 and 2100'),
       ('client_coverages', 'client_coverages_check', 'a coverage ends on its first day or later'),
-      ('client_coverages', 'client_coverages_priority_check', '1 to 9'),
-      ('client_coverages', 'client_coverages_valid_from_check', 'lies between 2000 and 2100'),
       ('client_coverages', 'client_coverages_one_a_priority_and_day', 'the client has another coverage of this priority on one of these days'),
-      ('clients', 'clients_reference_check', '1 to 64 characters'),
       ('memberships', 'memberships_permissions_valid', 'at most 20 words of small letters and underscores'),
       ('organization_closures', 'organization_closures_check', 'the end comes after the start, by at most 400 days'),
-      ('organization_closures', 'organization_closures_ends_at_check', 'lies between 2000 and 2100'),
       ('organization_closures', 'organization_closures_name_check', '1 to 100 characters, without spaces around them'),
-      ('organization_closures', 'organization_closures_starts_at_check', 'lies between 2000 and 2100'),
-      ('organizations', 'organizations_correction_days_check', '0 to 365'),
-      ('organizations', 'organizations_name_check', '1 to 200 characters'),
       ('payer_code_rules', 'payer_code_rules_check', 'a rule ends on its first day or later'),
-      ('payer_code_rules', 'payer_code_rules_cpt_code_check', 'five digits or capital letters'),
       ('payer_code_rules', 'payer_code_rules_excluded_places_check', 'a list of places, each once'),
       ('payer_code_rules', 'payer_code_rules_modifiers_check', 'lists of modifiers for technician, assistant and qhp'),
-      ('payer_code_rules', 'payer_code_rules_valid_from_check', 'lies between 2000 and 2100'),
       ('payer_code_rules', 'payer_code_rules_one_version_a_day', 'the payer has another rule for this code on one of these days'),
       ('payer_concurrency_rules', 'payer_concurrency_rules_check', 'a rule ends on its first day or later'),
       ('payer_concurrency_rules', 'payer_concurrency_rules_check1', 'two different codes, the smaller one first'),
-      ('payer_concurrency_rules', 'payer_concurrency_rules_first_code_check', 'five digits or capital letters'),
-      ('payer_concurrency_rules', 'payer_concurrency_rules_second_code_check', 'five digits or capital letters'),
-      ('payer_concurrency_rules', 'payer_concurrency_rules_valid_from_check', 'lies between 2000 and 2100'),
       ('payer_concurrency_rules', 'payer_concurrency_rules_one_version_a_day', 'the payer has another rule for these codes on one of these days'),
       ('payer_rules', 'payer_rules_check', 'a rule ends on its first day or later'),
       ('payer_rules', 'payer_rules_telehealth_modifier_check', 'two digits or capital letters'),
-      ('payer_rules', 'payer_rules_valid_from_check', 'lies between 2000 and 2100'),
       ('payer_rules', 'payer_rules_one_version_a_day', 'the payer has another rule on one of these days'),
-      ('payers', 'payers_name_check', '1 to 200 characters'),
-      ('rooms', 'rooms_name_check', '1 to 100 characters'),
       ('service_codes', 'service_codes_check', 'a version ends on its first day or later'),
       ('service_codes', 'service_codes_check1', 'max_clients is at least min_clients'),
-      ('service_codes', 'service_codes_code_check', 'five digits or capital letters'),
-      ('service_codes', 'service_codes_description_check', '1 to 200 characters'),
       ('service_codes', 'service_codes_levels_check', 'at least one level, and no null'),
-      ('service_codes', 'service_codes_min_clients_check', '1 or more'),
-      ('service_codes', 'service_codes_ordinal_check', '1 to 99'),
       ('service_codes', 'service_codes_session_type_check', 'small letters, not blank'),
-      ('service_codes', 'service_codes_unit_minutes_check', '1 to 480'),
-      ('service_codes', 'service_codes_valid_from_check', 'lies between 2000 and 2100'),
       ('service_codes', 'service_codes_one_code_a_session_type', 'another code has this session type on one of these days'),
       ('service_codes', 'service_codes_one_code_an_ordinal', 'another code has this ordinal'),
       ('service_codes', 'service_codes_one_ordinal_a_code', 'the code has another ordinal already'),
       ('service_codes', 'service_codes_one_version_a_day', 'the code has another version on one of these days'),
-      ('session_groups', 'session_groups_buffer_after_minutes_check', '0 to 240'),
-      ('session_groups', 'session_groups_buffer_before_minutes_check', '0 to 240'),
       ('session_groups', 'session_groups_times', 'the end comes after the start, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_buffers', '0 to 240'),
-      ('sessions', 'sessions_cpt_code_check', 'five digits or capital letters'),
       ('sessions', 'sessions_cpt_modifiers_check', 'at most 4'),
       ('sessions', 'sessions_lanes', 'follows from the service, and is not written'),
-      ('sessions', 'sessions_location_type_check', '1 to 64 characters'),
       ('sessions', 'sessions_place_of_group', 'the group has the room and the buffers, its members have none'),
-      ('sessions', 'sessions_session_type_check', '1 to 64 characters'),
       ('sessions', 'sessions_times', 'the end comes after the start, by at most 12 hours, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_no_therapist_overlap', 'the session overlaps another booking of the same therapist'),
       ('staff_times', 'staff_times_times', 'the end comes after the start, by at most 12 hours, and both lie between 2000 and 2100'),
       ('therapists', 'availability_hours_valid', 'for each weekday a list of {start, end} as HH:MM, in order, at most 12 a day'),
       ('therapists', 'therapists_credential_check', 'RBT, BCaBA, BCBA or BCBA-D'),
-      ('therapists', 'therapists_display_name_check', '1 to 200 characters'),
       ('therapists', 'therapists_specialties_valid', 'at most 50 texts of 1 to 100 characters'),
       ('unit_limits', 'unit_limits_check', 'a limit ends on its first day or later'),
       ('unit_limits', 'unit_limits_cpt_codes_check', '1 to 50 codes'),
-      ('unit_limits', 'unit_limits_max_units_check', 'more than 0'),
       ('unit_limits', 'unit_limits_of_one', 'exactly one of the two'),
       ('unit_limits', 'unit_limits_period_of_authorization', 'this period is for limits of an authorization'),
-      ('unit_limits', 'unit_limits_valid_from_check', 'lies between 2000 and 2100'),
       ('unit_limits', 'unit_limits_week_starts_on_check', '1 (Monday) to 7'),
-      ('waitlist_entries', 'waitlist_entries_cpt_code_check', 'five digits or capital letters'),
-      ('waitlist_entries', 'waitlist_entries_minutes_check', '15 to 720'),
-      ('waitlist_entries', 'waitlist_entries_priority_check', '1 to 9'),
       ('waitlist_entries', 'waitlist_entries_state', 'an offer has its hold and its time, and a closed entry its end'),
       ('waitlist_entries', 'waitlist_entries_state_check', 'waiting, offered, booked or closed'),
       ('waitlist_entries', 'waitlist_entries_windows', 'ranges of time between 2000 and 2100')
-    ) as rule (table_name, constraint_name, words)
+    ) as listed (table_name, constraint_name, words)
+    order by is_listed
   loop
-    execute format(
-      'comment on constraint %I on public.%I is %L', spoken.constraint_name, spoken.table_name, spoken.words
-    );
+    execute format('comment on constraint %I on %s is %L', spoken.name, spoken.relation, spoken.words);
   end loop;
 end
 $$;
@@ -23780,43 +23326,18 @@ select
   (week.start + interval '7 days') at time zone organization.time_zone as ends_at
 from public.organizations as organization
 cross join lateral (
-  select
-    least(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time
-        limit 1
-      ),
-      (
-        select taken.start_time
-        from public.staff_times as taken
-        where taken.organization_id = organization.id
-        order by taken.start_time
-        limit 1
-      )
-    ) as first,
-    greatest(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time desc
-        limit 1
-      ),
-      (
-        select taken.start_time
-        from public.staff_times as taken
-        where taken.organization_id = organization.id
-        order by taken.start_time desc
-        limit 1
-      )
-    ) as last
+  select min(session.start_time) as first, max(session.start_time) as last
+  from public.sessions as session
+  where session.organization_id = organization.id
 ) as booked
+cross join lateral (
+  select min(taken.start_time) as first, max(taken.start_time) as last
+  from public.staff_times as taken
+  where taken.organization_id = organization.id
+) as staff
 cross join lateral generate_series(
-  date_trunc('week', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('week', least(booked.first, staff.first) at time zone organization.time_zone),
+  greatest(booked.last, staff.last) at time zone organization.time_zone,
   interval '1 week'
 ) as week (start);
 comment on view reports.weeks is
@@ -23839,48 +23360,46 @@ select
   (month.start + interval '1 month') at time zone organization.time_zone as ends_at
 from public.organizations as organization
 cross join lateral (
-  select
-    least(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time
-        limit 1
-      ),
-      (
-        select visit.actual_start_time
-        from public.session_visits as visit
-        where visit.organization_id = organization.id and visit.other_day_reason is not null
-        order by visit.actual_start_time
-        limit 1
-      )
-    ) as first,
-    greatest(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time desc
-        limit 1
-      ),
-      (
-        select visit.actual_start_time
-        from public.session_visits as visit
-        where visit.organization_id = organization.id and visit.other_day_reason is not null
-        order by visit.actual_start_time desc
-        limit 1
-      )
-    ) as last
-) as begun
+  select min(session.start_time) as first, max(session.start_time) as last
+  from public.sessions as session
+  where session.organization_id = organization.id
+) as booked
+cross join lateral (
+  select min(visit.actual_start_time) as first, max(visit.actual_start_time) as last
+  from public.session_visits as visit
+  where visit.organization_id = organization.id and visit.other_day_reason is not null
+) as visited
 cross join lateral generate_series(
-  date_trunc('month', begun.first at time zone organization.time_zone),
-  begun.last at time zone organization.time_zone,
+  date_trunc('month', least(booked.first, visited.first) at time zone organization.time_zone),
+  greatest(booked.last, visited.last) at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is
   'The months, in the organization''s zone, from its first session or visit to its last; month is the first day.';
 grant select on reports.months to authenticated, service_role;
+
+-- === schemas/reports/named_sessions.sql ===
+
+-- Purpose: sessions with the names that reports show beside their ids.
+-- Objects: reports.named_sessions.
+-- Watch for: a name is null for a reader who may not read its row: parents read no therapist.
+
+create view reports.named_sessions
+with (security_invoker = true)
+as
+select
+  session.*,
+  session.start_time at time zone organization.time_zone as local_start,
+  therapist.display_name as therapist_name,
+  client.reference as client_reference
+from public.sessions as session
+join public.organizations as organization on organization.id = session.organization_id
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id;
+comment on view reports.named_sessions is
+  'Sessions with the name of their therapist, the reference of their client and their start on the clocks of the clinic.';
+grant select on reports.named_sessions to authenticated, service_role;
 
 -- === schemas/reports/therapist_utilization.sql ===
 
@@ -23936,8 +23455,15 @@ cross join lateral (
           and dated.ends_at > week.starts_at
           and dated.starts_at < week.ends_at
       ) as dated
+      cross join lateral (
+        select coalesce(range_agg(tstzrange(closure.starts_at, closure.ends_at)), '{}') as during
+        from public.organization_closures as closure
+        where closure.organization_id = therapist.organization_id
+          and closure.ends_at > week.starts_at
+          and closure.starts_at < week.ends_at
+      ) as closed
       cross join lateral unnest(
-        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off)
+        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off - closed.during)
           -- Whoever was archived works no hours from then on.
           * tstzmultirange(tstzrange(null, therapist.deleted_at))
       ) as span
@@ -24043,12 +23569,12 @@ as
 select
   session.organization_id,
   session.start_time,
-  session.start_time at time zone organization.time_zone as local_start,
+  session.local_start,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   case
     when cancellation.attribution = 'client' then 'client'
     when cancellation.attribution = 'staff' and cancellation.cancelled_by = session.therapist_id then 'therapist'
@@ -24059,11 +23585,7 @@ select
   cancellation.cancelled_by,
   round((extract(epoch from session.start_time - cancellation.cancelled_at) / 3600)::numeric, 1) as notice_hours,
   cancellation.reason
-from public.sessions as session
-join public.organizations as organization on organization.id = session.organization_id
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 join public.session_cancellations as cancellation
   on cancellation.organization_id = session.organization_id and cancellation.session_id = session.id
 where session.status = 'cancelled';
@@ -24128,20 +23650,8 @@ select
 from public.organizations as organization
 cross join lateral (
   select least(
-    (
-      select batch.created_at
-      from public.hold_batches as batch
-      where batch.organization_id = organization.id
-      order by batch.created_at
-      limit 1
-    ),
-    (
-      select event.recorded_at
-      from audit.events as event
-      where event.organization_id = organization.id
-      order by event.recorded_at
-      limit 1
-    )
+    (select min(batch.created_at) from public.hold_batches as batch where batch.organization_id = organization.id),
+    (select min(event.recorded_at) from audit.events as event where event.organization_id = organization.id)
   ) as first
 ) as begun
 cross join lateral generate_series(
@@ -24328,18 +23838,15 @@ select
   session.organization_id,
   session.start_time,
   session.id as session_id,
-  therapist.display_name as therapist_name,
-  client.reference as client_reference,
+  session.therapist_name,
+  session.client_reference,
   session.time_zone,
   session.start_time at time zone session.time_zone as local_start,
   session.end_time at time zone session.time_zone as local_end,
   (extract(epoch from session.end_time - session.start_time) / 60)::integer as elapsed_minutes,
   (extract(epoch from (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone))
     / 60)::integer as clock_minutes
-from public.sessions as session
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 where (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone)
   <> session.end_time - session.start_time;
 comment on view reports.clock_change_sessions is
@@ -24358,18 +23865,15 @@ as
 select
   session.organization_id,
   session.series_id,
-  min(therapist.display_name) as therapist_name,
-  min(client.reference) as client_reference,
+  min(session.therapist_name) as therapist_name,
+  min(session.client_reference) as client_reference,
   session.time_zone,
   (session.start_time at time zone session.time_zone)::time as local_start,
   count(*)::integer as sessions,
   array_agg(distinct (extract(epoch from
     (session.start_time at time zone session.time_zone) - (session.start_time at time zone 'UTC')) / 60)::integer)
     as utc_offsets_minutes
-from public.sessions as session
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 where session.series_id is not null
 group by session.organization_id, session.series_id, session.time_zone,
   (session.start_time at time zone session.time_zone)::time;
@@ -24390,16 +23894,13 @@ select
   session.organization_id,
   session.start_time,
   session.id as session_id,
-  therapist.display_name as therapist_name,
-  client.reference as client_reference,
+  session.therapist_name,
+  session.client_reference,
   session.time_zone,
   session.civil_start as booked_for,
   session.start_time at time zone session.time_zone as shows_now,
   (extract(epoch from (session.start_time at time zone session.time_zone) - session.civil_start) / 60)::integer as minutes_off
-from public.sessions as session
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 where session.start_time > now()
   and session.status = 'scheduled'
   and session.start_time at time zone session.time_zone <> session.civil_start
@@ -24420,15 +23921,11 @@ grant select on reports.moved_by_zone_rules to authenticated, service_role;
 
 create function private.is_staff()
 returns boolean
-language plpgsql
+language sql
 stable
 security definer
 set search_path = ''
-as $$
-begin
-  return current_setting('role') not in ('anon', 'authenticated') or coalesce(private.active_role() <> 'client', false);
-end
-$$;
+return current_setting('role') not in ('anon', 'authenticated') or coalesce(private.active_role() <> 'client', false);
 comment on function private.is_staff() is
   'Whether the reader works in a clinic, or is the operator: what payers pay for, and actual times, are staff''s.';
 
@@ -24580,7 +24077,10 @@ select
   line.client_id,
   visit.client_reference,
   line.payer_id,
-  visit.payer_name,
+  (
+    select payer.name from public.payers as payer
+    where payer.organization_id = month.organization_id and payer.id = line.payer_id
+  ) as payer_name,
   line.cpt_code,
   visit.cpt_modifiers,
   visit.location_type,
@@ -24595,25 +24095,7 @@ cross join lateral private.day_units(array(
 )) as line
 -- One row by its key, whatever the planner believes of how many there are.
 cross join lateral (
-  select
-    session.cpt_modifiers,
-    session.location_type,
-    (
-      select therapist.display_name
-      from public.therapists as therapist
-      where therapist.organization_id = month.organization_id and therapist.id = line.therapist_id
-    ) as therapist_name,
-    (
-      select client.reference
-      from public.clients as client
-      where client.organization_id = month.organization_id and client.id = line.client_id
-    ) as client_reference,
-    (
-      select payer.name
-      from public.payers as payer
-      where payer.organization_id = month.organization_id and payer.id = line.payer_id
-    ) as payer_name
-  from public.sessions as session
+  select session.* from reports.named_sessions as session
   where session.organization_id = month.organization_id and session.id = line.session_id
   offset 0
 ) as visit;
@@ -24659,15 +24141,12 @@ select
   day.date as service_date,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   session.cpt_code,
   ended.valid_to as code_ended_on
-from public.sessions as session
-join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 cross join lateral (
   select private.service_date(session.organization_id, session.client_id, session.start_time) as date
 ) as day
@@ -24679,6 +24158,8 @@ left join lateral (
     and version.valid_to < day.date
 ) as ended on true
 where session.cpt_code is not null
+  -- For those who may read both: not for parents, nor for a former therapist of the client.
+  and (session.therapist_name, session.client_reference) is not null
   and session.status in ('scheduled', 'in_progress')
   -- What is older is not to be rendered any more.
   and session.start_time > now() - interval '60 days'
@@ -24751,7 +24232,7 @@ select
   entry.organization_id,
   entry.service_date,
   entry.owner_id as session_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   entry.client_id,
   client.reference as client_reference,
   entry.cpt_code,
@@ -24761,9 +24242,8 @@ select
   entry.total_units - entry.units as units_beyond
 from public.authorization_units as entry
 left join public.clients as client on client.organization_id = entry.organization_id and client.id = entry.client_id
-left join public.sessions as session on session.organization_id = entry.organization_id and session.id = entry.owner_id
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join reports.named_sessions as session
+  on session.organization_id = entry.organization_id and session.id = entry.owner_id
 where entry.units < entry.total_units
   and entry.needs_authorization
   and entry.state <> 'held';
@@ -25082,23 +24562,21 @@ as
 select
   session.organization_id,
   session.start_time,
-  session.start_time at time zone organization.time_zone as local_start,
+  session.local_start,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   session.status as session_status,
   coalesce(note.status, 'none') as note_status,
   greatest(0, floor(extract(epoch from now() - session.end_time) / 86400))::integer as days_overdue
-from public.sessions as session
-join public.organizations as organization on organization.id = session.organization_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
-join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+from reports.named_sessions as session
 left join public.session_note_states as note
   on note.organization_id = session.organization_id and note.session_id = session.id
 where session.end_time < now()
+  -- Not for parents.
+  and session.therapist_name is not null
   and session.status in ('scheduled', 'in_progress', 'completed')
   and coalesce(note.status, 'none') not in ('signed', 'amended');
 comment on view reports.unsigned_notes is
@@ -25108,28 +24586,9 @@ grant select on reports.unsigned_notes to authenticated, service_role;
 -- === schemas/reports/visit_problems.sql ===
 
 -- Purpose: what a biller or an auditor would object to in a completed visit.
--- Objects: private.unlike_signature, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
+-- Objects: private.visit_overlaps, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
 -- Watch for: a new problem is one more branch of private.visit_problems. It runs as its owner and is told only sessions
 --            that the reader may see, as private.rendered_services is.
-
-create function private.unlike_signature(organization_id uuid, session_id uuid)
-returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select private.differing_facts(
-      private.attested_facts(session.organization_id, session.id), private.session_facts(session)
-    )
-    from public.sessions as session
-    where session.organization_id = unlike_signature.organization_id and session.id = unlike_signature.session_id
-  );
-end
-$$;
-comment on function private.unlike_signature(uuid, uuid) is
-  'Which facts of a visit are not as its note was signed, by their columns'' names; all of them without a signature.';
 
 create function private.visit_overlaps(organization_id uuid, session_ids uuid[])
 returns table (session_id uuid, other_session_id uuid, problem text)
@@ -25324,9 +24783,11 @@ begin
   select judged.id, judged.service_date, judged.payer_id, 'signature_differs',
     coalesce(nullif(array_to_string(signed.differing, ', '), ''), 'corrected since, and not amended')
   from judged
+  join public.sessions as session on session.organization_id = judged.organization_id and session.id = judged.id
   cross join lateral (
-    select case when judged.note_status not in ('none', 'draft') then private.unlike_signature(judged.organization_id, judged.id) end
-      as differing
+    select case when judged.note_status not in ('none', 'draft') then private.differing_facts(
+      private.attested_facts(judged.organization_id, judged.id), private.session_facts(session)
+    ) end as differing
   ) as signed
   where signed.differing <> '{}' or judged.note_status = 'needs_amendment'
   union all
@@ -25371,20 +24832,7 @@ cross join lateral private.visit_problems(
   month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
 ) as found
 cross join lateral (
-  select
-    session.therapist_id,
-    session.client_id,
-    (
-      select therapist.display_name
-      from public.therapists as therapist
-      where therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-    ) as therapist_name,
-    (
-      select client.reference
-      from public.clients as client
-      where client.organization_id = session.organization_id and client.id = session.client_id
-    ) as client_reference
-  from public.sessions as session
+  select session.* from reports.named_sessions as session
   where session.organization_id = month.organization_id and session.id = found.session_id
   offset 0
 ) as visit;
@@ -25601,7 +25049,7 @@ as
 select
   organization.id as organization_id,
   booked.start_time,
-  booked.start_time at time zone organization.time_zone as local_start,
+  booked.local_start,
   found.session_id,
   booked.therapist_id,
   booked.therapist_name,
@@ -25619,21 +25067,7 @@ cross join lateral private.schedule_problems(organization.id, array(
 )) as found
 cross join lateral (
   -- Looked up for each row that was found, not joined the other way round, which would look for problems once a session.
-  select
-    session.start_time,
-    session.therapist_id,
-    session.client_id,
-    (
-      select therapist.display_name
-      from public.therapists as therapist
-      where therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-    ) as therapist_name,
-    (
-      select client.reference
-      from public.clients as client
-      where client.organization_id = session.organization_id and client.id = session.client_id
-    ) as client_reference
-  from public.sessions as session
+  select session.* from reports.named_sessions as session
   where session.organization_id = organization.id and session.id = found.session_id
   offset 0
 ) as booked;
@@ -25685,9 +25119,9 @@ select
   day.date as service_date,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   array['not_completed'] as reasons,
   -- Where the client lives it may be tomorrow already.
   greatest(0, today.date - day.date) as days_waiting
@@ -25712,15 +25146,12 @@ cross join lateral (
     and visit.actual_start_time >= month.starts_at and visit.actual_start_time < month.ends_at
 ) as open
 cross join lateral (
-  select known.* from public.sessions as known
+  select known.* from reports.named_sessions as known
   where known.organization_id = month.organization_id and known.id = open.id offset 0
 ) as session
 cross join lateral (
   select private.service_date(session.organization_id, session.client_id, open.begun) as date offset 0
 ) as day
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
 where session.status in ('scheduled', 'in_progress')
   and session.end_time < now()
 union all

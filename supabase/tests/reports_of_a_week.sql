@@ -1,6 +1,6 @@
 -- What reports count once, and on whose side a cancellation is.
 begin;
-select plan(7);
+select plan(8);
 select tests.open_clinic();
 update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
 update public.therapists set time_zone = 'UTC' where organization_id = tests.id('clinic');
@@ -23,6 +23,17 @@ select tests.call('admin', format('select public.add_staff_time(%L)', jsonb_buil
 select is(pg_temp.hours('non_billable_hours'), '3.00', 'two meetings are time that is not billed');
 select tests.call('admin', format('select public.cancel_staff_time(%L)', jsonb_build_object('staff_time_id', id))) from public.staff_times where start_time = tests.at(1, '15:00');
 select is(pg_temp.hours('non_billable_hours'), '1.50', 'one that is cancelled is none');
+
+-- Seven mornings of four hours. One of them the clinic is closed, and the therapist was away for an hour of it anyway.
+update public.therapists set availability_hours = (
+  select jsonb_object_agg(day, '[{"start": "08:00", "end": "12:00"}]'::jsonb)
+  from unnest(array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']) as day
+) where id = tests.id('rbt');
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+values (tests.id('clinic'), tests.id('rbt'), 'time_off', tests.at(1, '11:00'), tests.at(1, '13:00'));
+insert into public.organization_closures (organization_id, name, starts_at, ends_at)
+values (tests.id('clinic'), 'Snow', tests.at(1, '00:00'), tests.at(2, '00:00'));
+select is(pg_temp.hours('available_hours'), '24.00', 'while the clinic is closed nobody works');
 
 -- On whose side a session was cancelled, and with how much notice.
 create temporary table gone on commit drop as

@@ -1,7 +1,7 @@
 -- Each report says of the seed what is known of it, and shows a reader no other clinic. What the seed's past weeks hold
 -- does not depend on the day: four weeks, three days each, one no-show and one cancellation a therapist.
 begin;
-select plan(59);
+select plan(60);
 select tests.open_clinic();
 
 -- A seeded person's view of a report: its rows as JSON.

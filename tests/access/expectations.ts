@@ -328,6 +328,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
   'reports.therapist_utilization': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.named_sessions': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.staff_time_resources': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.attendance': readable(
@@ -643,6 +645,16 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'raised FORBIDDEN',
     told: { superAdmin: 'nothing' },
   },
+};
+
+/** Functions of schema private that stand behind public ones of other names, each with one of these. */
+export const standsBehind: Readonly<Record<string, string>> = {
+  'private.alter_member(boolean,uuid,public.member_role,text[],boolean,text)':
+    'public.change_member(uuid,public.member_role,text[],boolean,text)',
+  'private.change_lifecycle(text,jsonb,text)': 'public.start_session(jsonb,text)',
+  'private.read_client_details(boolean,jsonb,text)': 'public.read_client_details(jsonb,text)',
+  'private.read_note(text,jsonb,text)': 'public.read_note(jsonb,text)',
+  'private.save_note(text,jsonb,text,text)': 'public.save_note_draft(jsonb,text,text)',
 };
 
 /** Functions of schema private that row-level policies, checks and reports call; nobody can call them by name. */

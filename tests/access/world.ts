@@ -172,6 +172,7 @@ export const rows: Record<string, Row> = {
   'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
   'reports.months': { where: 'organization_id = {clinic}', noOther: true },
   'reports.therapist_utilization': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'reports.named_sessions': { where: 'organization_id = {clinic} and id = {session}' },
   'reports.staff_time_resources': { where: 'organization_id = {clinic} and id = {staffTime}' },
   'reports.attendance': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },

@@ -19,9 +19,9 @@ async function startOne(): Promise<Stack> {
 }
 
 it('everybody, with hostile values, against all there is: nothing comes of it', async () => {
-  const { requests, answers, findings } = await attack(await startOne(), SEED, { turns: 50 });
+  const { requests, answers, findings } = await attack(await startOne(), SEED, { turns: 20 });
   expect(findings).toEqual([]);
-  expect(requests).toBeGreaterThan(300);
+  expect(requests).toBeGreaterThan(150);
   expect(answers['200']).toBeGreaterThan(0);
 }, 300_000);
 

@@ -8,7 +8,7 @@ const folder = fileURLToPath(new URL('../../supabase/snippets/', import.meta.url
 const snippets = readdirSync(folder).sort();
 const docs = readFileSync(fileURLToPath(new URL('../../docs/reports.md', import.meta.url)), 'utf8');
 /** Views that others are built on. */
-const bases = ['months', 'staff_time_resources', 'supervision_months', 'weeks'];
+const bases = ['months', 'named_sessions', 'staff_time_resources', 'supervision_months', 'weeks'];
 
 /** Takes on a role itself, as the operator. */
 const asOperator = 'as_one_of_the_clinic.sql';

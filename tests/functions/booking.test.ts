@@ -147,7 +147,7 @@ describe('a hold', () => {
 
   it('that only holds block says when all of them will have cleared', async () => {
     const at = window(nextDay(), 10);
-    await hold(clinic.rbt, rbtHold(at, { hold_seconds: 60 }));
+    await hold(clinic.rbt, rbtHold(at, { hold_seconds: 300 }));
     const longer = await hold(clinic.bcba, holdOf(clinic.bcba, clinic.clients[1], at, { hold_seconds: 600 }));
     const until = () => Math.ceil((Date.parse(longer.expiresAt) - Date.now()) / 1000);
     const before = until();

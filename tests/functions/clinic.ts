@@ -36,12 +36,17 @@ export type Clinic = {
   room: string;
 };
 
+/** Somebody with an address of their own, whom Auth does not know yet. */
+function somebody(name: string): Person {
+  const id = randomUUID();
+  return { id, email: `${name}-${id.slice(0, 8)}@example.test`, token: '' };
+}
+
 /** Makes a person who can sign in, as an invitation would, and signs them in. They belong to no organization yet. */
 export async function addUser(name: string): Promise<Person> {
-  const id = randomUUID();
-  const email = `${name}-${id.slice(0, 8)}@example.test`;
-  await withConnection((db) => addPeople(db, [{ id, email, password }]));
-  return signIn({ id, email, token: '' });
+  const person = somebody(name);
+  await withConnection((db) => addPeople(db, [{ id: person.id, email: person.email, password }]));
+  return signIn(person);
 }
 
 /** Signs in: the token has the claims of today's memberships. */
@@ -57,20 +62,20 @@ export async function signIn(person: Person): Promise<Person> {
 
 /** Opens a clinic. */
 export async function openClinic(): Promise<Clinic> {
-  const names = ['super', 'admin', 'bcba', 'rbt', 'parent'] as const;
-  const [superAdmin, admin, bcba, rbt, parent] = (await Promise.all(names.map(addUser))) as [
-    Person,
-    Person,
-    Person,
-    Person,
-    Person,
-  ];
+  const [superAdmin, admin, bcba, rbt, parent] = ['super', 'admin', 'bcba', 'rbt', 'parent'].map(
+    somebody,
+  ) as [Person, Person, Person, Person, Person];
   const id = randomUUID();
   const clients: Clinic['clients'] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const room = randomUUID();
   const time_zone = 'America/Los_Angeles';
-  await withConnection((db) =>
-    addClinic(db, {
+  await withConnection(async (db) => {
+    const people = [superAdmin, admin, bcba, rbt, parent];
+    await addPeople(
+      db,
+      people.map((person) => ({ id: person.id, email: person.email, password })),
+    );
+    await addClinic(db, {
       ...{ id, time_zone },
       memberships: [
         { user_id: superAdmin.id, role: 'super_admin' },
@@ -87,8 +92,8 @@ export async function openClinic(): Promise<Clinic> {
       caseloads: everybody([bcba.id, rbt.id], clients.slice(0, 2)),
       client_users: [{ client_id: clients[0], user_id: parent.id }],
       rooms: [{ id: room, name: 'Blue' }],
-    }),
-  );
+    });
+  });
   const signedIn = await Promise.all([superAdmin, admin, bcba, rbt, parent].map(signIn));
   const [s, a, b, r, p] = signedIn as [Person, Person, Person, Person, Person];
   return { organizationId: id, superAdmin: s, admin: a, bcba: b, rbt: r, parent: p, clients, room };

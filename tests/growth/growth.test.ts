@@ -36,9 +36,9 @@ const SMALL_CLINIC = { ...CLINIC, therapists: 3 };
 const HALF_HOUR = 30 * 60_000;
 
 const SERIES = [26, 52, 104, 208];
-const DAYS = [100, 200, 400];
-const LEDGERS = [50, 100, 200, 400];
-const CALENDARS = [100, 200, 400, 800];
+const DAYS = [50, 100, 200];
+const LEDGERS = [25, 50, 100, 200];
+const CALENDARS = [75, 150, 300, 600];
 /** Therapists by what they are for: the first ones for series, then one for each ledger and each calendar. */
 const LEDGER_THERAPIST = (index: number): number => 10 + index;
 const CALENDAR_THERAPIST = (index: number): number => 14 + index;

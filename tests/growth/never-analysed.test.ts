@@ -7,7 +7,7 @@ import { ExplainedConnection, fasterThanNLogN, moreThan, type Work, workOfOneBoo
 import { startQuietStack, withOwner } from './quiet-stack.ts';
 
 const CLINIC = { therapists: 9, clientsPerTherapist: 8, withPayer: 5 };
-const IMPORTS = [100, 200, 400];
+const IMPORTS = [50, 100, 200];
 
 let stack: Stack;
 

@@ -1,6 +1,5 @@
 /** The packed library, installed in a project of its own, in Node, Deno and headless Chromium against the stack. */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,21 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { chromium } from 'playwright-core';
 import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildLibrary } from '../../scripts/build-library.ts';
+import { launchBrowser, noBrowser } from '../setup/browser.ts';
 import { stack } from '../setup/stack.ts';
 import { type Clinic, openClinic, type Person } from './clinic.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const browserPath = [
-  process.env.CHROMIUM_PATH,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-].find((path) => path && existsSync(path));
 
 let project: string;
 let clinic: Clinic;
@@ -254,29 +247,25 @@ describe('the same file runs', () => {
     expect(JSON.parse(stdout)).toEqual(EXPECTED);
   });
 
-  const inBrowser = browserPath ? it : it.skip;
-  inBrowser(
-    `in headless Chromium${browserPath ? '' : ' — NOT RUN: install chromium or set CHROMIUM_PATH'}`,
-    async () => {
-      const server = await serve(configFor(clinic.rbt));
-      const browser = await chromium.launch({ executablePath: browserPath, chromiumSandbox: false });
-      try {
-        const page = await browser.newPage();
-        const complaints: string[] = [];
-        page.on('pageerror', (error) => complaints.push(String(error)));
-        await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`);
-        await page.waitForFunction('window.result !== undefined || window.failure !== undefined', undefined, {
-          timeout: 90_000,
-        });
-        expect(await page.evaluate('window.failure ?? null')).toBeNull();
-        expect(await page.evaluate('window.result')).toEqual(EXPECTED);
-        expect(complaints).toEqual([]);
-      } finally {
-        await browser.close();
-        server.close();
-      }
-    },
-  );
+  it.skipIf(noBrowser !== '')(`in headless Chromium${noBrowser}`, async () => {
+    const server = await serve(configFor(clinic.rbt));
+    const browser = await launchBrowser();
+    try {
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on('pageerror', (error) => complaints.push(String(error)));
+      await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`);
+      await page.waitForFunction('window.result !== undefined || window.failure !== undefined', undefined, {
+        timeout: 90_000,
+      });
+      expect(await page.evaluate('window.failure ?? null')).toBeNull();
+      expect(await page.evaluate('window.result')).toEqual(EXPECTED);
+      expect(complaints).toEqual([]);
+    } finally {
+      await browser.close();
+      server.close();
+    }
+  });
 });
 
 /** A page that runs the scenario: the packed module as it is, supabase-js bundled as an app's tool would. */

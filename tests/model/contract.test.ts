@@ -15,7 +15,7 @@ import { type Parsed, parseWith } from '../../supabase/functions/_shared/contrac
 import { nasty, pathsIn, spoil } from '../functions/hostile.ts';
 import { connect } from '../setup/db.ts';
 
-const runs = Number(process.env.FUZZ_RUNS ?? 120);
+const runs = Number(process.env.FUZZ_RUNS ?? 80);
 
 let client: pg.Client;
 beforeAll(async () => {

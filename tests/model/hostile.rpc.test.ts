@@ -24,7 +24,7 @@ import {
 import { connect } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 
-const runs = Number(process.env.FUZZ_RUNS ?? 100);
+const runs = Number(process.env.FUZZ_RUNS ?? 60);
 
 let arena: Arena;
 let client: pg.Client;

@@ -4,7 +4,7 @@
  * by the day, authorizations that end. Then everything that `find_open_slots`, `find_alternatives` and `preview_series` say
  * is tried the long way round: each place of the grid is held, one by one, and let go.
  *
- * 2,000 places; `OFFERED_CASES` for another number, `OFFERED_SEED` for another walk; both are printed. `OFFERED_SHRINK=1`
+ * 1,500 places; `OFFERED_CASES` for another number, `OFFERED_SEED` for another walk; both are printed. `OFFERED_SHRINK=1`
  * looks for the smallest calendar that fails, for minutes.
  */
 import { readFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { type Arena, nth, openArena } from '../races/rivals.ts';
 import { connect } from '../setup/db.ts';
 
 /** How many places are tried with a hold, at least. */
-const cases = Number(process.env.OFFERED_CASES ?? 2_000);
+const cases = Number(process.env.OFFERED_CASES ?? 1_500);
 const seed = Number(process.env.OFFERED_SEED ?? 20_261_101);
 /** How far from a request every start is tried: further off only the function looks. */
 const reachHours = 5;

@@ -71,10 +71,10 @@ export const mutants: Mutant[] = [
     name: 'an admin adds members',
     file: 'supabase/schemas/members/members.sql',
     from: `elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif`,
     to: `elsif actor.role not in ('super_admin', 'admin') then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif`,
     tests: ['managing_members.sql', 'tests/access/members.test.ts', matrix],
   },
@@ -962,8 +962,8 @@ export const mutants: Mutant[] = [
   {
     name: 'the day of a visit is that of its end',
     file: 'supabase/schemas/clinical/lifecycle.sql',
-    from: 'begun_date constant date := private.service_date(session.organization_id, session.client_id, begun);',
-    to: 'begun_date constant date := private.service_date(session.organization_id, session.client_id, coalesce(ended, begun));',
+    from: 'begun_date := private.service_date(session.organization_id, session.client_id, begun);',
+    to: 'begun_date := private.service_date(session.organization_id, session.client_id, coalesce(ended, begun));',
     tests: ['bounds_of_visits.sql'],
   },
   {
@@ -1188,9 +1188,9 @@ export const mutants: Mutant[] = [
   {
     name: 'a feed says nothing of a session that went to somebody else',
     file: 'supabase/schemas/calendar_feed/calendar_feeds.sql',
-    from: `      and told.id not in (select found.id from found)
+    from: `    and told.id not in (select found.id from found)
 `,
-    to: `      and false
+    to: `    and false
 `,
     tests: ['a_calendar_feed.sql'],
   },
@@ -1332,8 +1332,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a refused confirmation is an event of a session',
     file: 'supabase/schemas/booking/outcome.sql',
-    from: "case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end",
-    to: "case when action like 'hold.%' then 'hold' else 'session' end",
+    from: "        when 'confirmation' then 'hold'\n",
+    to: '',
     tests: ['audit_of_bookings.sql'],
   },
   {
@@ -1588,8 +1588,8 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a billable line names the therapist of another',
-    file: 'supabase/schemas/reports/billable_visits.sql',
-    from: 'therapist.id = line.therapist_id',
+    file: 'supabase/schemas/reports/named_sessions.sql',
+    from: 'therapist.id = session.therapist_id',
     to: 'therapist.id = session.client_id',
     tests: ['reports_at_their_bounds.sql'],
   },
@@ -1646,9 +1646,9 @@ where true`,
   {
     name: 'the month of the last session is missing',
     file: 'supabase/schemas/reports/months.sql',
-    from: `  begun.last at time zone organization.time_zone,
+    from: `  greatest(booked.last, visited.last) at time zone organization.time_zone,
 `,
-    to: `  (begun.last - interval '1 month') at time zone organization.time_zone,
+    to: `  (greatest(booked.last, visited.last) - interval '1 month') at time zone organization.time_zone,
 `,
     tests: ['reports_at_their_bounds.sql'],
   },
@@ -1757,10 +1757,10 @@ where true`,
   {
     name: 'an attestation key is changed',
     file: 'supabase/schemas/clinical/attestation.sql',
-    from: `if (new.id, new.key, new.installed_at, new.installed_by)
-    is distinct from (old.id, old.key, old.installed_at, old.installed_by)`,
-    to: `if (new.id, new.installed_at, new.installed_by)
-    is distinct from (old.id, old.installed_at, old.installed_by)`,
+    from: `when ((new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by))`,
+    to: `when ((new.id, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.installed_at, old.installed_by))`,
     tests: ['notes_nobody_may_write.sql'],
   },
   {

@@ -35,19 +35,36 @@ const idle = new Set<pg.Client>();
 /** Ends what a borrower may have begun, and forgets what they set. */
 const CLEAN = 'rollback; reset session authorization; reset role; reset all; unlisten *; discard temp';
 
-/**
- * Lends a connection as `postgres` to `use`: one that was lent before, if there is one. What a new connection has to learn
- * of the schema takes longer than most of what tests ask. Where it must be a new one, `connect`.
- */
-export async function withConnection<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
+/** Lends a connection as `postgres`: one that was lent before, if there is one. Give it back, or end it. */
+export async function borrow(): Promise<pg.Client> {
   const [known] = idle;
-  if (known) idle.delete(known);
-  const client = known ?? (await connect());
-  if (!known) client.on('error', () => {}).on('end', () => idle.delete(client));
+  if (known) {
+    idle.delete(known);
+    return known;
+  }
+  const client = await connect();
+  return client.on('error', () => {}).on('end', () => idle.delete(client));
+}
+
+/** Takes a connection back that no statement runs on. */
+export async function giveBack(client: pg.Client): Promise<void> {
   try {
-    const result = await use(client);
     await client.query(CLEAN);
     idle.add(client);
+  } catch {
+    await client.end();
+  }
+}
+
+/**
+ * Lends a connection to `use`. What a new one has to learn of the schema takes longer than most of what tests ask. Where it
+ * must be a new one, `connect`.
+ */
+export async function withConnection<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await borrow();
+  try {
+    const result = await use(client);
+    await giveBack(client);
     return result;
   } catch (error) {
     await client.end();

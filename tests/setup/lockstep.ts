@@ -15,7 +15,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { type Claims, connect, connectAs } from './db.ts';
+import { borrow, type Claims, connectAs, giveBack } from './db.ts';
 
 /** How a statement ended: with rows, or with an error of the database. */
 export interface Ending {
@@ -54,6 +54,8 @@ class Session implements Actor {
   readonly pid: number;
   private readonly client: pg.Client;
   private readonly observer: Observer;
+  /** Statements that have not ended. */
+  private running = 0;
 
   constructor(name: string, pid: number, client: pg.Client, observer: Observer) {
     this.name = name;
@@ -94,22 +96,45 @@ class Session implements Actor {
   }
 
   private start(statement: string, values: unknown[]): Promise<Ending> {
-    return this.client.query(statement, values).then(
-      ({ rows }) => ({ rows }),
-      ({ code, message }: pg.DatabaseError) => ({ sqlstate: code ?? 'unknown', message }),
-    );
+    this.running += 1;
+    return this.client
+      .query(statement, values)
+      .finally(() => {
+        this.running -= 1;
+      })
+      .then(
+        ({ rows }) => ({ rows }),
+        ({ code, message }: pg.DatabaseError) => ({ sqlstate: code ?? 'unknown', message }),
+      );
   }
 
   async close(): Promise<void> {
+    if (this.running === 0) return giveBack(this.client);
     await this.observer.cancel(this.pid);
     await this.client.end();
   }
 }
 
+/** Connections of observers that have looked. They end with the worker, or with the database before. */
+const observers = new Set<pg.Client>();
+
 /** Sees who waits for whom, on a connection of its own. */
 class Observer {
   readonly sessions: Session[] = [];
   private readonly client: pg.Client;
+
+  static async open(): Promise<Observer> {
+    const [known] = observers;
+    if (known) {
+      observers.delete(known);
+      return new Observer(known);
+    }
+    const client = await connectAs('supabase_admin');
+    client.on('error', () => {}).on('end', () => observers.delete(client));
+    // Lets the sessions choose how soon the database looks for deadlocks, which is a superuser's to say.
+    await client.query('grant set on parameter deadlock_timeout to postgres');
+    return new Observer(client);
+  }
 
   constructor(client: pg.Client) {
     this.client = client;
@@ -127,7 +152,7 @@ class Observer {
     });
     // The database's own time-outs end a statement long before; this is for one that nothing ends.
     for (const giveUp = Date.now() + 60_000; Date.now() < giveUp; ) {
-      await Promise.race([running, sleep(2)]);
+      await Promise.race([running, sleep(4)]);
       if (ending) return ending;
       if (await seen()) return undefined;
     }
@@ -145,17 +170,12 @@ class Observer {
     return behind.length > 0 && rows[0]?.on ? { on: rows[0].on, behind } : null;
   }
 
-  /** Lets the sessions choose how soon the database looks for deadlocks, which is a superuser's to say. */
-  async allowPatience(): Promise<void> {
-    await this.client.query('grant set on parameter deadlock_timeout to postgres');
-  }
-
   async cancel(pid: number): Promise<void> {
     await this.client.query('select pg_cancel_backend($1)', [pid]);
   }
 
-  async close(): Promise<void> {
-    await this.client.end();
+  close(): void {
+    observers.add(this.client);
   }
 }
 
@@ -164,21 +184,20 @@ export async function inLockStep<Name extends string>(
   who: Record<Name, As>,
   use: (actors: Record<Name, Actor>) => Promise<void>,
 ): Promise<void> {
-  const observer = new Observer(await connectAs('supabase_admin'));
+  const observer = await Observer.open();
   try {
-    await observer.allowPatience();
     const actors: Partial<Record<Name, Actor>> = {};
     for (const [name, as] of Object.entries<As>(who) as [Name, As][])
       actors[name] = await openSession(name, as, observer);
     await use(actors as Record<Name, Actor>);
   } finally {
     for (const session of observer.sessions) await session.close();
-    await observer.close();
+    observer.close();
   }
 }
 
 async function openSession(name: string, as: As, observer: Observer): Promise<Session> {
-  const client = await connect();
+  const client = await borrow();
   // A cycle is reported by the session that sees it, and not resolved by the database first.
   await client.query("set deadlock_timeout = '1h'");
   const { rows } = await client.query('select pg_backend_pid() as pid');

@@ -287,5 +287,11 @@ describe('CSV', () => {
     const rows = [{ name: '=HYPERLINK("x")', hours: -2, note: 'a "b", c\nd' }];
     expect(toCsv(rows)).toBe('name,hours,note\r\n"\'=HYPERLINK(""x"")",-2,"a ""b"", c\nd"\r\n');
     expect(toCsv([], ['a'])).toBe('a\r\n');
+    for (const text of ['+1+1', '-1+1', '@A1', '\t=1', '\n=1', '＝1', '－1', '-1.2.3'])
+      expect([text, toCsv([{ text }])]).toEqual([text, toCsv([{ text: `'${text}` }])]);
+  });
+
+  it('leaves numbers numbers, also those written as text', () => {
+    expect(toCsv([{ left: -4, units: '-4', hours: '-0.25' }])).toBe('left,units,hours\r\n-4,-4,-0.25\r\n');
   });
 });

@@ -1,37 +1,32 @@
 /** A person in front of the web app: headless Chromium, signed in, at the stack of this test run. */
-import { existsSync, readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect } from 'vitest';
+import type { Browser, BrowserContext, Locator, Page, Request } from 'playwright-core';
+import { beforeAll, describe, expect } from 'vitest';
 import { bookSession, instantOf, startSession } from '../../src/lib/index.ts';
 import { type Clinic, expire, openClinic, type Person } from '../functions/clinic.ts';
 import { anonymousClient, clientOf } from '../lib/clinic.ts';
+import { launchBrowser, noBrowser } from '../setup/browser.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
-const browserPath = [
-  process.env.CHROMIUM_PATH,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-].find((path) => path && existsSync(path));
-
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** The browser of this worker, for all its files. It ends with the worker. */
+let launched: Promise<Browser> | undefined;
+let browser: Browser | undefined;
 
 /** The tests of a part of the web app; where there is no browser they are skipped, and say so. */
 export function describeInBrowser(name: string, tests: () => void): void {
-  const missing = browserPath ? '' : ' — NOT RUN: install chromium or set CHROMIUM_PATH';
-  describe.skipIf(!browserPath)(`${name}${missing}`, () => {
+  describe.skipIf(noBrowser !== '')(`${name}${noBrowser}`, () => {
     beforeAll(async () => {
-      browser = await chromium.launch({ executablePath: browserPath, chromiumSandbox: false });
-    });
-    afterAll(async () => {
-      await browser?.close();
+      launched ??= launchBrowser();
+      browser = await launched;
     });
     tests();
   });
 }
-let browser: Browser | undefined;
 
 /** How a person looks at the app. */
 export interface Looks {
@@ -51,13 +46,12 @@ export interface Desk {
   complaints: string[];
 }
 
-/** Opens the app without signing in. */
-export async function openApp({
-  path = '/',
-  timeZone = 'America/Los_Angeles',
-  phone,
-  dark,
-}: Looks = {}): Promise<Desk> {
+/** The requests to the API that a page has sent and that have no answer yet. */
+const underWay = new WeakMap<Page, Set<Request>>();
+
+/** Opens the app without signing in, or in a tab where somebody has signed in before. */
+export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>): Promise<Desk> {
+  const { path = '/', timeZone = 'America/Los_Angeles', phone, dark } = looks;
   if (!browser) throw new Error('There is no browser.');
   const context = await browser.newContext({
     viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
@@ -75,49 +69,111 @@ export async function openApp({
     await devtools.send('Emulation.setCPUThrottlingRate', { rate: Number(process.env.SLOWER) });
   }
   const desk: Desk = { page, context, requests: [], complaints: [] };
+  const unanswered = new Set<Request>();
+  underWay.set(page, unanswered);
   page.on('request', (request) => {
     const { pathname, search } = new URL(request.url());
-    if (/^\/(rest|functions|auth)\//.test(pathname))
-      desk.requests.push(`${request.method()} ${pathname}${search}`);
+    if (!/^\/(rest|functions|auth)\//.test(pathname)) return;
+    desk.requests.push(`${request.method()} ${pathname}${search}`);
+    unanswered.add(request);
   });
+  page.on('requestfinished', (request) => unanswered.delete(request));
+  page.on('requestfailed', (request) => unanswered.delete(request));
   page.on('console', (message) => {
     if (message.type() === 'error') desk.complaints.push(message.text());
   });
   page.on('pageerror', (error) => desk.complaints.push(String(error)));
+  const kept = person && (await page.addInitScript(keepSession, await sessionOf(person)));
   await page.goto(stack.apiUrl + path);
+  // What a later page of the tab finds is what the app has left there.
+  await kept?.dispose();
   return desk;
 }
 
-/** Signs in on the page that is shown. */
+/** A new session of a person, as supabase-js keeps it in a tab's storage. */
+async function sessionOf({ email }: Pick<Person, 'email'>): Promise<Record<string, string>> {
+  const { data, error } = await anonymousClient().auth.signInWithPassword({ email, password });
+  if (error) throw error;
+  const tab = randomUUID();
+  return { tab, [`therapist-sessions ${tab}`]: JSON.stringify(data.session) };
+}
+
+/** Runs in the page, before the app does. */
+function keepSession(items: Record<string, string>): void {
+  for (const [name, value] of Object.entries(items)) sessionStorage.setItem(name, value);
+}
+
+const password = 'demo-password-1234';
+
+/** Signs in by the form on the page that is shown. */
 export async function signInOn(page: Page, { email }: Pick<Person, 'email'>): Promise<void> {
   await page.getByLabel('Email').fill(email);
-  await page.getByLabel('Password').fill('demo-password-1234');
+  await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
   await page.getByLabel('Password').waitFor({ state: 'detached' });
   await page.locator('h1').waitFor();
 }
 
-/** Opens the app as somebody who has signed in. */
+/** Opens the app as somebody who has signed in in that tab. */
 export async function sitDown(person: Pick<Person, 'email'>, looks: Looks = {}): Promise<Desk> {
-  const desk = await openApp(looks);
-  await signInOn(desk.page, person);
+  const desk = await openApp(looks, person);
+  await desk.page.locator('h1').waitFor();
   return desk;
 }
 
-/** What axe-core finds of level serious or worse, as `rule: element`. */
-export async function seriousViolations(page: Page): Promise<string[]> {
-  if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axeSource);
-  const found = (await page.evaluate('axe.run()')) as {
-    violations: { id: string; impact: string; nodes: { html: string }[] }[];
+/** Opens another address of the app as a link of it does: the page stays, and the app draws another. */
+export async function goTo(page: Page, path: string): Promise<void> {
+  await page.evaluate(`history.pushState(null, '', ${JSON.stringify(path)})`);
+}
+
+/**
+ * Lets time pass on a page, whose clock is installed for it, until something is shown: in steps, since what one timer
+ * begins sets the next, and not while the page waits for an answer.
+ */
+export async function passTimeUntil(page: Page, shown: Locator): Promise<void> {
+  const isShown = async () => {
+    if (await shown.first().isVisible()) return true;
+    if (!underWay.get(page)?.size) await page.clock.fastForward(2000);
+    return false;
   };
-  return found.violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`));
+  await expect.poll(isShown, { timeout: 90_000 }).toBe(true);
+}
+
+/** Waits until a page has read what it shows: nothing is said to be loading, and nothing is asked for. */
+export async function settled(page: Page): Promise<void> {
+  const isSettled = async () => {
+    // What an answer makes the app ask next, it asks before it has nothing to do.
+    await page.evaluate('new Promise((done) => requestIdleCallback(done))');
+    return !underWay.get(page)?.size && (await page.locator('.loading, [aria-busy="true"]').count()) === 0;
+  };
+  await page.locator('h1').first().waitFor();
+  await expect.poll(isSettled, { timeout: 90_000 }).toBe(true);
+}
+
+/**
+ * What axe-core finds of level serious or worse, as `rule: element`. Rules whose findings are never that serious are not
+ * asked.
+ *
+ * @param rules - the only rules to ask; all by default
+ */
+export async function seriousViolations(page: Page, rules?: readonly string[]): Promise<string[]> {
+  if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axeSource);
+  return await page.evaluate(
+    `(async (ids) => {
+      const lesser = axe._audit.rules.filter(({ impact }) => impact === 'minor' || impact === 'moderate');
+      const rules = Object.fromEntries(lesser.map(({ id }) => [id, { enabled: false }]));
+      const only = ids && { runOnly: { type: 'rule', values: ids } };
+      const { violations } = await axe.run({ ...(only ?? { rules }), resultTypes: ['violations'] });
+      return violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html.slice(0, 160)));
+    })(${JSON.stringify(rules ?? null)})`,
+  );
 }
 
 /** Expects the page to have nothing that axe-core calls serious or worse. */
-export async function expectAccessible(page: Page): Promise<void> {
-  expect(await seriousViolations(page)).toEqual([]);
+export async function expectAccessible(page: Page, rules?: readonly string[]): Promise<void> {
+  expect(await seriousViolations(page, rules)).toEqual([]);
 }
 
 /** The point of the grid at some minutes after midnight of a column. */

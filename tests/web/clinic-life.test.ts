@@ -10,6 +10,7 @@ import {
   expectAccessible,
   fillBooking,
   openWebClinic,
+  passTimeUntil,
   rows,
   sessionsOf,
   sitDown,
@@ -42,11 +43,12 @@ describeInBrowser('the life of a clinic', () => {
     await page.getByText('To complete it, first').waitFor();
     await page.getByRole('button', { name: 'End', exact: true }).click();
     await page.getByText(/^Ended at /).waitFor();
+    await page.clock.install();
     await page.getByLabel('What was done').fill('Ten trials.');
     await page.getByLabel('How the client responded').fill('Readily.');
     await page.getByLabel('Progress towards the goals').fill('Seven of ten.');
     await page.getByLabel('Who took part').fill('Client, therapist');
-    await page.getByText('Draft saved').waitFor();
+    await passTimeUntil(page, page.getByText('Draft saved'));
     await page.getByRole('button', { name: 'Sign…' }).click();
     const dialog = page.getByRole('dialog', { name: 'Sign the note' });
     await expectAccessible(page);

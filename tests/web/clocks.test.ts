@@ -10,6 +10,7 @@ import {
   dragAcross,
   drawnAt,
   expectAccessible,
+  goTo,
   openWebClinic,
   pointAt,
   sessionsOf,
@@ -66,9 +67,15 @@ describeInBrowser('a series over both changes of clocks', () => {
     'is drawn at ten in each week, from %s',
     async (timeZone) => {
       const { page, context } = await sitDown(clinic.rbt, { path: week(on`2027-03-10`), timeZone });
-      for (const date of [on`2027-03-10`, on`2027-03-17`, on`2027-03-31`, on`2027-11-03`, on`2027-11-10`]) {
-        await page.goto(new URL(week(date), page.url()).href);
-        const block = page.locator('.ec-event.scheduled');
+      for (const [date, day] of [
+        [on`2027-03-10`, on`March 10, 2027`],
+        [on`2027-03-17`, on`March 17, 2027`],
+        [on`2027-03-31`, on`March 31, 2027`],
+        [on`2027-11-03`, on`November 3, 2027`],
+        [on`2027-11-10`, on`November 10, 2027`],
+      ] as const) {
+        await goTo(page, week(date));
+        const block = page.locator('.ec-event.scheduled', { hasText: day });
         expect(await drawnAt(page, block), date).toEqual({ column: 2, from: 600, to: 660 });
         expect(await block.textContent()).toContain('10:00 – 11:00 AM');
       }

@@ -9,6 +9,7 @@ import {
   fillBooking,
   openApp,
   openWebClinic,
+  passTimeUntil,
   rows,
   sessionsOf,
   signInOn,
@@ -103,9 +104,10 @@ describeInBrowser('a fault', () => {
   it('of the whole API leaves what was typed, and the same press books once when it is back', async () => {
     const { page, context } = await sitDown(clinic.rbt, { path });
     await fillBooking(page, form);
+    await page.clock.install();
     await page.route(api, (route) => route.abort('connectionrefused'));
     await page.getByRole('button', { name: 'Book', exact: true }).click();
-    await page.locator('aside.panel .error').waitFor();
+    await passTimeUntil(page, page.locator('aside.panel .error'));
     await expectAccessible(page);
     expect(await page.getByLabel('From').inputValue()).toBe('10:00');
     expect(await sessionsOf(clinic)).toEqual([]);
@@ -123,12 +125,10 @@ describeInBrowser('a fault', () => {
     await block.waitFor();
     await page.clock.install();
     await page.route(api, (route) => route.fulfill({ status: 503, json: { message: 'down' } }));
-    await page.clock.runFor(16_000);
-    await page.locator('main .error').waitFor();
+    await passTimeUntil(page, page.locator('main .error'));
     expect(await block.count()).toBe(1);
     await page.unroute(api);
-    await page.clock.runFor(16_000);
-    await page.locator('main .error').waitFor({ state: 'detached' });
+    await passTimeUntil(page, page.locator('main:not(:has(.error))'));
     expect(await block.count()).toBe(1);
     await context.close();
   });

@@ -12,6 +12,7 @@ import {
   expireHold,
   fillBooking,
   openWebClinic,
+  passTimeUntil,
   rows,
   sessionsOf,
   sitDown,
@@ -39,6 +40,8 @@ describeInBrowser('a request under way', () => {
     const date = (await sessionsOf(clinic))[0]?.local.slice(0, 10);
     const desk = await sitDown(clinic.rbt, { path: `/schedule?view=list&date=${date}&session=${id}` });
     await desk.page.getByLabel('What was done').waitFor();
+    // A draft is saved two seconds after the last key, and asked for again if there is no answer.
+    await desk.page.clock.install();
     return desk;
   }
 
@@ -133,7 +136,7 @@ describeInBrowser('a request under way', () => {
       const desk = await sitAtANote();
       await spoilToken(desk.page);
       await desk.page.getByLabel('What was done').fill(words);
-      await desk.page.getByText('Draft saved').waitFor();
+      await passTimeUntil(desk.page, desk.page.getByText('Draft saved'));
       expect(refreshes(desk)).toBe(1);
       expect(await desk.page.getByLabel('What was done').inputValue()).toBe(words);
       await desk.context.close();
@@ -150,8 +153,9 @@ describeInBrowser('a request under way', () => {
       );
       await spoilToken(page);
     };
+    const asked = (page: Page) => page.getByRole('dialog', { name: 'Please sign in again' });
     const signInAgain = async (page: Page) => {
-      const dialog = page.getByRole('dialog', { name: 'Please sign in again' });
+      const dialog = asked(page);
       await dialog.waitFor();
       await expectAccessible(page);
       await dialog.getByLabel(/^Password/).fill('demo-password-1234');
@@ -180,8 +184,9 @@ describeInBrowser('a request under way', () => {
       const { page, context } = await sitAtANote();
       await end(page);
       await page.getByLabel('What was done').fill(words);
+      await passTimeUntil(page, asked(page));
       await signInAgain(page);
-      await page.getByText('Draft saved').waitFor();
+      await passTimeUntil(page, page.getByText('Draft saved'));
       expect(await page.getByLabel('What was done').inputValue()).toBe(words);
       await context.close();
     });
@@ -210,11 +215,12 @@ describeInBrowser('a request under way', () => {
       const desk = await sitDown(clinic.rbt, { path });
       const { page, context } = desk;
       await fillBooking(page, form);
+      await page.clock.install();
       const keys = await lose(desk, endpoint, acts);
       await page.getByRole('button', { name: 'Book', exact: true }).click();
       await page.getByText('You are offline. You see the schedule as of').waitFor();
       // The library asks some more times before it says that there is no answer.
-      await page.locator('aside.panel .error').waitFor();
+      await passTimeUntil(page, page.locator('aside.panel .error'));
       expect(await page.getByLabel('From').inputValue()).toBe('10:00');
       await context.setOffline(false);
       await page.getByText('You are offline.').first().waitFor({ state: 'detached' });
@@ -231,10 +237,10 @@ describeInBrowser('a request under way', () => {
       await context.setOffline(true);
       await page.getByLabel('What was done').fill(words);
       await page.getByText('You are offline. You see the schedule as of').waitFor();
-      await page.locator('aside.panel .error').waitFor();
+      await passTimeUntil(page, page.locator('aside.panel .error'));
       expect(await page.getByLabel('What was done').inputValue()).toBe(words);
       await context.setOffline(false);
-      await page.getByText('Draft saved').waitFor();
+      await passTimeUntil(page, page.getByText('Draft saved'));
       expect(await page.getByLabel('What was done').inputValue()).toBe(words);
       expect(
         await rows('select status from public.session_note_states where organization_id = $1', [

@@ -10,6 +10,7 @@ import {
   describeInBrowser,
   fillBooking,
   openWebClinic,
+  passTimeUntil,
   sessionsOf,
   signInOn,
   sitDown,
@@ -61,8 +62,9 @@ describeInBrowser('what is private', () => {
     page.on('pageerror', (error) => lines.push(String(error.stack)));
     page.on('framenavigated', (frame) => addresses.push(frame.url()));
     await page.getByRole('heading', { name: /Canary, Ann/ }).waitFor();
+    await page.clock.install();
     await page.getByLabel('What was done').fill('Canary of the note.');
-    await page.getByText('Draft saved').waitFor();
+    await passTimeUntil(page, page.getByText('Draft saved'));
     await page.getByRole('button', { name: 'Sign…' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Sign', exact: true }).click();
     await page
@@ -74,7 +76,7 @@ describeInBrowser('what is private', () => {
       route.fulfill({ status: 500, contentType: 'text/html', body: '<h1>Oops</h1>' }),
     );
     await page.getByLabel('How the client responded').fill('Canary of the answer.');
-    await page.locator('aside.panel .error').first().waitFor();
+    await passTimeUntil(page, page.locator('aside.panel .error'));
     await fillInSearch(page);
     const kept = await page.evaluate(everythingKept);
     expect(`${kept}${requests.join('\n')}${lines.join('\n')}${addresses.join('\n')}`).not.toMatch(/Canary/i);

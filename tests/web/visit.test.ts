@@ -8,6 +8,7 @@ import {
   describeInBrowser,
   expectAccessible,
   openWebClinic,
+  passTimeUntil,
   rows,
   sessionsOf,
   sitDown,
@@ -38,18 +39,22 @@ describeInBrowser('a visit', () => {
       await page.getByRole('button', { name: 'Start', exact: true }).click();
       await started.waitFor();
     }
+    // A draft is saved two seconds after the last key.
+    await page.clock.install();
     await page.getByLabel('What was done').fill('Ten trials of requesting.');
-    await page.getByText('Draft saved').waitFor();
+    await passTimeUntil(page, page.getByText('Draft saved'));
     await expectAccessible(page);
 
     const second = await sitDown(clinic.rbt, { path });
+    await second.page.getByLabel('What was done').waitFor();
+    await second.page.clock.install();
     await second.page.getByLabel('What was done').fill('Another window’s text.');
-    await second.page.getByText('Draft saved').waitFor();
+    await passTimeUntil(second.page, second.page.getByText('Draft saved'));
     await page.getByLabel('How the client responded').fill('Readily.');
-    await page.getByText('Somebody has saved another text meanwhile').waitFor();
+    await passTimeUntil(page, page.getByText('Somebody has saved another text meanwhile'));
     await expectAccessible(page);
     await page.getByRole('button', { name: 'Keep mine on top' }).click();
-    await page.getByText('Draft saved').waitFor();
+    await passTimeUntil(page, page.getByText('Draft saved'));
     await second.context.close();
 
     await page.getByRole('button', { name: 'Sign…' }).click();
@@ -126,7 +131,9 @@ describeInBrowser('a visit', () => {
       page.waitForEvent('download'),
       report.getByRole('button', { name: 'CSV' }).click(),
     ]);
-    const lines = (await readFile(await download.path(), 'utf8')).trim().split('\r\n');
+    const file = await readFile(await download.path(), 'utf8');
+    expect(file.startsWith('\ufeff'), 'so that Excel reads names as UTF-8').toBe(true);
+    const lines = file.trim().split('\r\n');
     expect(lines).toHaveLength(shown.length + 1);
     expect(lines[1]).toContain(shown[0]?.[0]);
     await context.close();

@@ -48,6 +48,12 @@ async function etagOf(text: string): Promise<string> {
   return `"${Array.from(digest.slice(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('')}"`;
 }
 
+/** Whether the reader has this text. Proxies that compress make a tag weak, and a reader may send several (RFC 9110, 13.1.2). */
+function isKnownTo(request: Request, etag: string): boolean {
+  const tags = request.headers.get('if-none-match')?.split(',') ?? [];
+  return tags.some((tag) => ['*', etag].includes(tag.trim().replace(/^W\//, '')));
+}
+
 async function answer(request: Request, requestId: string): Promise<Response> {
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return problem(405, 'Method Not Allowed', 'A calendar is only read.', { Allow: 'GET, HEAD' });
@@ -66,8 +72,7 @@ async function answer(request: Request, requestId: string): Promise<Response> {
   if (data === null) return notFound();
   const text = writeCalendar(calendarFeed.parse(data));
   const headers = { ...HEADERS, ETag: await etagOf(text) };
-  if (request.headers.get('if-none-match') === headers.ETag)
-    return new Response(null, { status: 304, headers });
+  if (isKnownTo(request, headers.ETag)) return new Response(null, { status: 304, headers });
   return new Response(request.method === 'HEAD' ? null : text, {
     headers: { ...headers, 'Content-Type': 'text/calendar; charset=utf-8' },
   });

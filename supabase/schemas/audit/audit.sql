@@ -96,26 +96,18 @@ create trigger refuse_truncate before truncate on audit.chains
 
 create function audit.digest(event jsonb)
 returns bytea
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return sha256(convert_to(event::text, 'UTF8'));
-end
-$$;
+return sha256(convert_to(event::text, 'UTF8'));
 comment on function audit.digest(jsonb) is 'SHA-256 of an event''s row as jsonb (canonical text), instants in UTC.';
 
 create function audit.link(previous_hash bytea, digest bytea, sealed_at timestamptz)
 returns bytea
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return sha256(coalesce(previous_hash, '') || digest || timestamptz_send(sealed_at));
-end
-$$;
+return sha256(coalesce(previous_hash, '') || digest || timestamptz_send(sealed_at));
 comment on function audit.link(bytea, bytea, timestamptz) is
   'The hash of a seal: of the hash before it (null for the first of a chain), the event''s digest and when it was sealed.';
 

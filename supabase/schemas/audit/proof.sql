@@ -115,25 +115,21 @@ comment on function audit.archive_quarter(date, text) is
 
 create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
 set timezone = 'UTC'
-as $$
-begin
-  return case
-    when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
-    when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
-    when event.id is null and not is_archived then 'the event is missing'
-    when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
-    when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
-    when seal.event_recorded_at
-      not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
-      then 'the event is not of the time when it was sealed'
-    when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
-  end;
-end
-$$;
+return case
+  when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
+  when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
+  when event.id is null and not is_archived then 'the event is missing'
+  when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
+  when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
+  when seal.event_recorded_at
+    not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
+    then 'the event is not of the time when it was sealed'
+  when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
+end;
 comment on function audit.seal_problem(audit.seals, audit.seals, audit.events, boolean) is
   'What is wrong with a seal, given the one before it in its chain and its event (nulls where there is none), or null.';
 
@@ -224,40 +220,36 @@ comment on function audit.verify(uuid) is
 
 create function audit.checkpoint(only_organization_id uuid default null)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
 set timezone = 'UTC'
-as $$
-begin
-  return jsonb_build_object(
-    'takenAt', statement_timestamp(),
-    'organizationId', only_organization_id,
-    'heads', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
-          'hash', encode(head.hash, 'hex')
-        )
-        order by head.organization_id, head.chain_id
+return jsonb_build_object(
+  'takenAt', statement_timestamp(),
+  'organizationId', only_organization_id,
+  'heads', coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
+        'hash', encode(head.hash, 'hex')
       )
-      from audit.chains as head
-      where only_organization_id is null or head.organization_id = only_organization_id
-    ), '[]'),
-    'archives', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
-          'digest', encode(archive.digest, 'hex')
-        )
-        order by archive.from_time
+      order by head.organization_id, head.chain_id
+    )
+    from audit.chains as head
+    where only_organization_id is null or head.organization_id = only_organization_id
+  ), '[]'),
+  'archives', coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
+        'digest', encode(archive.digest, 'hex')
       )
-      from audit.archives as archive
-      where only_organization_id is null
-    ), '[]')
-  );
-end
-$$;
+      order by archive.from_time
+    )
+    from audit.archives as archive
+    where only_organization_id is null
+  ), '[]')
+);
 comment on function audit.checkpoint(uuid) is
   'All chain heads and archives, or the heads of one organization, to be kept where an owner of this database cannot '
   'reach: what came before them can then no longer be removed, rewritten or added to unnoticed.';

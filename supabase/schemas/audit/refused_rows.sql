@@ -30,22 +30,18 @@ comment on function private.refuse_row(text, name, regclass, text, text) is
 
 create function private.fields_of(relation oid, numbers smallint[])
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    (
-      select string_agg(attribute.attname, ', ' order by numbered.place)
-      from unnest(numbers) with ordinality as numbered (number, place)
-      join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
-      where attribute.attname <> 'organization_id' or cardinality(numbers) = 1
-    ),
-    'row'
-  );
-end
-$$;
+return coalesce(
+  (
+    select string_agg(attribute.attname, ', ' order by numbered.place)
+    from unnest(numbers) with ordinality as numbered (number, place)
+    join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
+    where attribute.attname <> 'organization_id' or cardinality(numbers) = 1
+  ),
+  'row'
+);
 comment on function private.fields_of(oid, smallint[]) is
   'Columns by their numbers, for people: the organization is left out where other columns say more.';
 
@@ -81,224 +77,204 @@ comment on function private.refuse_by(oid, name) is 'Refuses a row that breaks t
 
 create function private.columns_of(prefix text, relation oid, numbers smallint[])
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select string_agg(format('%s.%I', prefix, attribute.attname), ', ' order by numbered.place)
-    from unnest(numbers) with ordinality as numbered (number, place)
-    join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
-  );
-end
-$$;
+return (
+  select string_agg(format('%s.%I', prefix, attribute.attname), ', ' order by numbered.place)
+  from unnest(numbers) with ordinality as numbered (number, place)
+  join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
+);
 comment on function private.columns_of(text, oid, smallint[]) is 'Columns by their numbers, as SQL: prefix.a, prefix.b.';
 
 create function private.has_changed(relation oid, numbers smallint[])
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return format(
-    'tg_op = ''INSERT'' or (%s) is distinct from (%s)',
-    private.columns_of('new', relation, numbers), private.columns_of('old', relation, numbers)
-  );
-end
-$$;
+return format(
+  'tg_op = ''INSERT'' or (%s) is distinct from (%s)',
+  private.columns_of('new', relation, numbers), private.columns_of('old', relation, numbers)
+);
 comment on function private.has_changed(oid, smallint[]) is
   'SQL of a trigger: whether the row is new, or one of these columns has changed.';
 
 create function private.collision_check(rule_id oid)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    with rule as (
-      select known.*, index.indnkeyatts, coalesce(pg_get_expr(index.indpred, index.indrelid), 'true') as condition
-      from pg_catalog.pg_constraint as known
-      join pg_catalog.pg_index as index on index.indexrelid = known.conindid
-      where known.oid = rule_id
-    ),
-    key as (
-      select
-        string_agg(format('%s as key_%s', pg_get_indexdef(rule.conindid, place, true), place), ', ') as keys,
-        string_agg(format('mine.key_%1$s operator(%2$s) theirs.key_%1$s', place, coalesce(
-          (
-            select format('%I.%s', operator.oprnamespace::regnamespace::text, operator.oprname)
-            from pg_catalog.pg_operator as operator
-            where operator.oid = rule.conexclop[place]
-          ),
-          'pg_catalog.='
-        )), ' and ') as meets
-      from rule
-      cross join lateral generate_series(1, rule.indnkeyatts::integer) as place
-    )
-    select format(
-      $plpgsql$
-    if %1$s then
-      if exists (
-        select from (select %2$s from (select new.*) as written where %3$s) as mine
-        join (select %2$s from %4$s as other where (%3$s) and (%5$s) is distinct from (%6$s)) as theirs on %7$s
-      ) then
-        perform private.refuse_by(tg_relid, %8$L);
-      end if;
-    end if;$plpgsql$,
-      private.has_changed(rule.conrelid, array(
-        select distinct used.refobjsubid::smallint
-        from pg_catalog.pg_depend as used
-        where used.objid in (rule.conindid, rule.oid) and used.refobjid = rule.conrelid and used.refobjsubid > 0
-      )),
-      key.keys, rule.condition, rule.conrelid::regclass,
-      private.columns_of('other', rule.conrelid, own.conkey),
-      -- Asked before the row is written, the other is not its former self; asked after, not itself.
-      private.columns_of(case when rule.condeferrable then 'new' else 'old' end, rule.conrelid, own.conkey),
-      key.meets, rule.conname
-    )
+return (
+  with rule as (
+    select known.*, index.indnkeyatts, coalesce(pg_get_expr(index.indpred, index.indrelid), 'true') as condition
+    from pg_catalog.pg_constraint as known
+    join pg_catalog.pg_index as index on index.indexrelid = known.conindid
+    where known.oid = rule_id
+  ),
+  key as (
+    select
+      string_agg(format('%s as key_%s', pg_get_indexdef(rule.conindid, place, true), place), ', ') as keys,
+      string_agg(format('mine.key_%1$s operator(%2$s) theirs.key_%1$s', place, coalesce(
+        (
+          select format('%I.%s', operator.oprnamespace::regnamespace::text, operator.oprname)
+          from pg_catalog.pg_operator as operator
+          where operator.oid = rule.conexclop[place]
+        ),
+        'pg_catalog.='
+      )), ' and ') as meets
     from rule
-    cross join key
-    join pg_catalog.pg_constraint as own on own.conrelid = rule.conrelid and own.contype = 'p'
-  );
-end
-$$;
+    cross join lateral generate_series(1, rule.indnkeyatts::integer) as place
+  )
+  select format(
+    $plpgsql$
+  if %1$s then
+    if exists (
+      select from (select %2$s from (select new.*) as written where %3$s) as mine
+      join (select %2$s from %4$s as other where (%3$s) and (%5$s) is distinct from (%6$s)) as theirs on %7$s
+    ) then
+      perform private.refuse_by(tg_relid, %8$L);
+    end if;
+  end if;$plpgsql$,
+    private.has_changed(rule.conrelid, array(
+      select distinct used.refobjsubid::smallint
+      from pg_catalog.pg_depend as used
+      where used.objid in (rule.conindid, rule.oid) and used.refobjid = rule.conrelid and used.refobjsubid > 0
+    )),
+    key.keys, rule.condition, rule.conrelid::regclass,
+    private.columns_of('other', rule.conrelid, own.conkey),
+    -- Asked before the row is written, the other is not its former self; asked after, not itself.
+    private.columns_of(case when rule.condeferrable then 'new' else 'old' end, rule.conrelid, own.conkey),
+    key.meets, rule.conname
+  )
+  from rule
+  cross join key
+  join pg_catalog.pg_constraint as own on own.conrelid = rule.conrelid and own.contype = 'p'
+);
 comment on function private.collision_check(oid) is
   'SQL of a trigger: refuses a row that meets another under this unique or exclusion constraint.';
 
 create function private.row_checks(relation regclass)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return concat(
-    (
-      select format(
-        $plpgsql$
-  if num_nulls(%1$s) > 0 then
-    perform private.refuse_row('23502', '', tg_relid, concat_ws(', ', %2$s), 'is missing');
-  end if;$plpgsql$,
-        string_agg(format('new.%I', attribute.attname), ', ' order by attribute.attnum),
-        string_agg(format('case when new.%1$I is null then %1$L end', attribute.attname), ', ' order by attribute.attnum)
-      )
-      from pg_catalog.pg_attribute as attribute
-      where attribute.attrelid = relation and attribute.attnum > 0 and attribute.attnotnull and attribute.attgenerated = ''
-        and not attribute.attisdropped
-      having count(*) > 0
-    ),
-    (
-      select format(
-        $plpgsql$
-  broken_rule := (select case %s end from (select new.*) as written);
-  if broken_rule is not null then
-    perform private.refuse_by(tg_relid, broken_rule);
-  end if;$plpgsql$,
-        string_agg(
-          format('when not (%s) then %L', pg_get_expr(rule.conbin, rule.conrelid), rule.conname), ' ' order by rule.conname
-        )
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype = 'c'
-      having count(*) > 0
-    ),
-    -- Row-level security has not judged the row yet. Nobody learns what another clinic has; and who may not read all of
-    -- their own learns of an id at most, which they must have known.
-    format(
+return concat(
+  (
+    select format(
       $plpgsql$
-  if is_user and (new.%s = private.active_organization_id()) is not true then
-    return new;
-  end if;$plpgsql$,
-      case when relation = 'public.organizations'::regclass then 'id' else 'organization_id' end
-    ),
-    (
-      select string_agg(
-        format(
-          E'\n  if %s then%s\n  end if;',
-          concat_ws(
-            ' and ',
-            case when rule.contype <> 'x' then 'not is_upsert' end,
-            case when rule.contype = 'p' and private.fields_of(relation, rule.conkey) = 'id' then 'true'
-              else '(not is_user or private.is_admin())' end
-          ),
-          private.collision_check(rule.oid)
-        ),
-        '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype in ('p', 'u', 'x') and not rule.condeferrable
+if num_nulls(%1$s) > 0 then
+  perform private.refuse_row('23502', '', tg_relid, concat_ws(', ', %2$s), 'is missing');
+end if;$plpgsql$,
+      string_agg(format('new.%I', attribute.attname), ', ' order by attribute.attnum),
+      string_agg(format('case when new.%1$I is null then %1$L end', attribute.attname), ', ' order by attribute.attnum)
     )
-  );
-end
-$$;
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = relation and attribute.attnum > 0 and attribute.attnotnull and attribute.attgenerated = ''
+      and not attribute.attisdropped
+    having count(*) > 0
+  ),
+  (
+    select format(
+      $plpgsql$
+broken_rule := (select case %s end from (select new.*) as written);
+if broken_rule is not null then
+  perform private.refuse_by(tg_relid, broken_rule);
+end if;$plpgsql$,
+      string_agg(
+        format('when not (%s) then %L', pg_get_expr(rule.conbin, rule.conrelid), rule.conname), ' ' order by rule.conname
+      )
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype = 'c'
+    having count(*) > 0
+  ),
+  -- Row-level security has not judged the row yet. Nobody learns what another clinic has; and who may not read all of
+  -- their own learns of an id at most, which they must have known.
+  format(
+    $plpgsql$
+if is_user and (new.%s = private.active_organization_id()) is not true then
+  return new;
+end if;$plpgsql$,
+    case when relation = 'public.organizations'::regclass then 'id' else 'organization_id' end
+  ),
+  (
+    select string_agg(
+      format(
+        E'\n  if %s then%s\n  end if;',
+        concat_ws(
+          ' and ',
+          case when rule.contype <> 'x' then 'not is_upsert' end,
+          case when rule.contype = 'p' and private.fields_of(relation, rule.conkey) = 'id' then 'true'
+            else '(not is_user or private.is_admin())' end
+        ),
+        private.collision_check(rule.oid)
+      ),
+      '' order by rule.conname
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype in ('p', 'u', 'x') and not rule.condeferrable
+  )
+);
 comment on function private.row_checks(regclass) is
   'SQL of a trigger: what NOT NULL, checks, unique and exclusion constraints of this table ask.';
 
 create function private.reference_checks(relation regclass)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return concat(
-    (
-      select string_agg(
-        format(
-          $plpgsql$
-  if tg_op <> 'DELETE' and (%1$s) then
-    if num_nulls(%2$s) = 0 and not exists (select from %3$s as known where (%4$s) = (%2$s)) then
-      perform private.refuse_by(tg_relid, %5$L);
-    end if;
-  end if;$plpgsql$,
-          private.has_changed(relation, rule.conkey), private.columns_of('new', relation, rule.conkey),
-          rule.confrelid::regclass, private.columns_of('known', rule.confrelid, rule.confkey), rule.conname
-        ),
-        '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype = 'f'
-    ),
-    (
-      select string_agg(
-        format(E'\n  if tg_op <> ''DELETE'' then%s\n  end if;', private.collision_check(rule.oid)), '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.conrelid = relation and rule.contype = 'x' and rule.condeferrable
-    ),
-    (
-      select string_agg(
-        format(
-          $plpgsql$
-  if %1$s then
-    if exists (select from %2$s as known where (%3$s) = (%4$s)) then
-      perform private.refuse_row('23503', %5$L, tg_relid, %6$L, 'other records still name this row');
-    end if;
-  end if;$plpgsql$,
-          concat_ws(
-            ' or ',
-            case when rule.confdeltype in ('a', 'r') then 'tg_op = ''DELETE''' end,
-            case when rule.confupdtype in ('a', 'r') then format(
-              'tg_op = ''UPDATE'' and (%s) is distinct from (%s)',
-              private.columns_of('new', relation, rule.confkey), private.columns_of('old', relation, rule.confkey)
-            ) end
-          ),
-          rule.conrelid::regclass, private.columns_of('known', rule.conrelid, rule.conkey),
-          private.columns_of('old', relation, rule.confkey), rule.conname, private.fields_of(relation, rule.confkey)
-        ),
-        '' order by rule.conname
-      )
-      from pg_catalog.pg_constraint as rule
-      where rule.confrelid = relation and rule.contype = 'f'
-        and (rule.confdeltype in ('a', 'r') or rule.confupdtype in ('a', 'r'))
+return concat(
+  (
+    select string_agg(
+      format(
+        $plpgsql$
+if tg_op <> 'DELETE' and (%1$s) then
+  if num_nulls(%2$s) = 0 and not exists (select from %3$s as known where (%4$s) = (%2$s)) then
+    perform private.refuse_by(tg_relid, %5$L);
+  end if;
+end if;$plpgsql$,
+        private.has_changed(relation, rule.conkey), private.columns_of('new', relation, rule.conkey),
+        rule.confrelid::regclass, private.columns_of('known', rule.confrelid, rule.confkey), rule.conname
+      ),
+      '' order by rule.conname
     )
-  );
-end
-$$;
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype = 'f'
+  ),
+  (
+    select string_agg(
+      format(E'\n  if tg_op <> ''DELETE'' then%s\n  end if;', private.collision_check(rule.oid)), '' order by rule.conname
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.conrelid = relation and rule.contype = 'x' and rule.condeferrable
+  ),
+  (
+    select string_agg(
+      format(
+        $plpgsql$
+if %1$s then
+  if exists (select from %2$s as known where (%3$s) = (%4$s)) then
+    perform private.refuse_row('23503', %5$L, tg_relid, %6$L, 'other records still name this row');
+  end if;
+end if;$plpgsql$,
+        concat_ws(
+          ' or ',
+          case when rule.confdeltype in ('a', 'r') then 'tg_op = ''DELETE''' end,
+          case when rule.confupdtype in ('a', 'r') then format(
+            'tg_op = ''UPDATE'' and (%s) is distinct from (%s)',
+            private.columns_of('new', relation, rule.confkey), private.columns_of('old', relation, rule.confkey)
+          ) end
+        ),
+        rule.conrelid::regclass, private.columns_of('known', rule.conrelid, rule.conkey),
+        private.columns_of('old', relation, rule.confkey), rule.conname, private.fields_of(relation, rule.confkey)
+      ),
+      '' order by rule.conname
+    )
+    from pg_catalog.pg_constraint as rule
+    where rule.confrelid = relation and rule.contype = 'f'
+      and (rule.confdeltype in ('a', 'r') or rule.confupdtype in ('a', 'r'))
+  )
+);
 comment on function private.reference_checks(regclass) is
   'SQL of a trigger: what foreign keys, to and from a row of this table, and deferrable exclusion constraints ask.';
 
@@ -371,96 +347,69 @@ declare
   spoken record;
 begin
   for spoken in
-    select *
+    -- What is written alike is said alike.
+    select false as is_listed, rule.conrelid::regclass as relation, rule.conname as name,
+      regexp_replace(pg_get_constraintdef(rule.oid), '^CHECK \(+' || alike.form || '\)+$', alike.words) as words
+    from pg_catalog.pg_constraint as rule
+    join (values
+      ('length\(\w+\) >= (\d+)\) AND \(length\(\w+\) <= (\d+)', '\1 to \2 characters'),
+      ('\w+ >= (\d+)\) AND \(\w+ <= (\d+)', '\1 to \2'),
+      ('\w+ > (\d+)', 'more than \1'),
+      ('\w+ >= (\d+)', '\1 or more'),
+      ('\w+ ~ ''\^\[0-9A-Z\]\{5\}\$''::text', 'five digits or capital letters')
+    ) as alike (form, words) on pg_get_constraintdef(rule.oid) ~ ('^CHECK \(+' || alike.form || '\)+$')
+    where rule.contype = 'c' and rule.connamespace = 'public'::regnamespace
+    union all
+    select true, format('public.%I', listed.table_name)::regclass, listed.constraint_name, listed.words
     from (values
-      ('authorization_codes', 'authorization_codes_cpt_code_check', 'five digits or capital letters'),
-      ('authorizations', 'authorizations_approved_units_check', 'more than 0'),
-      ('authorizations', 'authorizations_booked_units_check', '0 or more'),
       ('authorizations', 'authorizations_check', 'an authorization ends on its first day or later'),
-      ('authorizations', 'authorizations_reference_check', '1 to 64 characters'),
-      ('authorizations', 'authorizations_starts_on_check', 'lies between 2000 and 2100'),
       ('availability_exceptions', 'availability_exceptions_check', 'the end comes after the start'),
-      ('availability_exceptions', 'availability_exceptions_ends_at_check', 'lies between 2000 and 2100'),
-      ('availability_exceptions', 'availability_exceptions_starts_at_check', 'lies between 2000 and 2100'),
       ('client_coverages', 'client_coverages_check', 'a coverage ends on its first day or later'),
-      ('client_coverages', 'client_coverages_priority_check', '1 to 9'),
-      ('client_coverages', 'client_coverages_valid_from_check', 'lies between 2000 and 2100'),
       ('client_coverages', 'client_coverages_one_a_priority_and_day', 'the client has another coverage of this priority on one of these days'),
-      ('clients', 'clients_reference_check', '1 to 64 characters'),
       ('memberships', 'memberships_permissions_valid', 'at most 20 words of small letters and underscores'),
       ('organization_closures', 'organization_closures_check', 'the end comes after the start, by at most 400 days'),
-      ('organization_closures', 'organization_closures_ends_at_check', 'lies between 2000 and 2100'),
       ('organization_closures', 'organization_closures_name_check', '1 to 100 characters, without spaces around them'),
-      ('organization_closures', 'organization_closures_starts_at_check', 'lies between 2000 and 2100'),
-      ('organizations', 'organizations_correction_days_check', '0 to 365'),
-      ('organizations', 'organizations_name_check', '1 to 200 characters'),
       ('payer_code_rules', 'payer_code_rules_check', 'a rule ends on its first day or later'),
-      ('payer_code_rules', 'payer_code_rules_cpt_code_check', 'five digits or capital letters'),
       ('payer_code_rules', 'payer_code_rules_excluded_places_check', 'a list of places, each once'),
       ('payer_code_rules', 'payer_code_rules_modifiers_check', 'lists of modifiers for technician, assistant and qhp'),
-      ('payer_code_rules', 'payer_code_rules_valid_from_check', 'lies between 2000 and 2100'),
       ('payer_code_rules', 'payer_code_rules_one_version_a_day', 'the payer has another rule for this code on one of these days'),
       ('payer_concurrency_rules', 'payer_concurrency_rules_check', 'a rule ends on its first day or later'),
       ('payer_concurrency_rules', 'payer_concurrency_rules_check1', 'two different codes, the smaller one first'),
-      ('payer_concurrency_rules', 'payer_concurrency_rules_first_code_check', 'five digits or capital letters'),
-      ('payer_concurrency_rules', 'payer_concurrency_rules_second_code_check', 'five digits or capital letters'),
-      ('payer_concurrency_rules', 'payer_concurrency_rules_valid_from_check', 'lies between 2000 and 2100'),
       ('payer_concurrency_rules', 'payer_concurrency_rules_one_version_a_day', 'the payer has another rule for these codes on one of these days'),
       ('payer_rules', 'payer_rules_check', 'a rule ends on its first day or later'),
       ('payer_rules', 'payer_rules_telehealth_modifier_check', 'two digits or capital letters'),
-      ('payer_rules', 'payer_rules_valid_from_check', 'lies between 2000 and 2100'),
       ('payer_rules', 'payer_rules_one_version_a_day', 'the payer has another rule on one of these days'),
-      ('payers', 'payers_name_check', '1 to 200 characters'),
-      ('rooms', 'rooms_name_check', '1 to 100 characters'),
       ('service_codes', 'service_codes_check', 'a version ends on its first day or later'),
       ('service_codes', 'service_codes_check1', 'max_clients is at least min_clients'),
-      ('service_codes', 'service_codes_code_check', 'five digits or capital letters'),
-      ('service_codes', 'service_codes_description_check', '1 to 200 characters'),
       ('service_codes', 'service_codes_levels_check', 'at least one level, and no null'),
-      ('service_codes', 'service_codes_min_clients_check', '1 or more'),
-      ('service_codes', 'service_codes_ordinal_check', '1 to 99'),
       ('service_codes', 'service_codes_session_type_check', 'small letters, not blank'),
-      ('service_codes', 'service_codes_unit_minutes_check', '1 to 480'),
-      ('service_codes', 'service_codes_valid_from_check', 'lies between 2000 and 2100'),
       ('service_codes', 'service_codes_one_code_a_session_type', 'another code has this session type on one of these days'),
       ('service_codes', 'service_codes_one_code_an_ordinal', 'another code has this ordinal'),
       ('service_codes', 'service_codes_one_ordinal_a_code', 'the code has another ordinal already'),
       ('service_codes', 'service_codes_one_version_a_day', 'the code has another version on one of these days'),
-      ('session_groups', 'session_groups_buffer_after_minutes_check', '0 to 240'),
-      ('session_groups', 'session_groups_buffer_before_minutes_check', '0 to 240'),
       ('session_groups', 'session_groups_times', 'the end comes after the start, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_buffers', '0 to 240'),
-      ('sessions', 'sessions_cpt_code_check', 'five digits or capital letters'),
       ('sessions', 'sessions_cpt_modifiers_check', 'at most 4'),
       ('sessions', 'sessions_lanes', 'follows from the service, and is not written'),
-      ('sessions', 'sessions_location_type_check', '1 to 64 characters'),
       ('sessions', 'sessions_place_of_group', 'the group has the room and the buffers, its members have none'),
-      ('sessions', 'sessions_session_type_check', '1 to 64 characters'),
       ('sessions', 'sessions_times', 'the end comes after the start, by at most 12 hours, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_no_therapist_overlap', 'the session overlaps another booking of the same therapist'),
       ('staff_times', 'staff_times_times', 'the end comes after the start, by at most 12 hours, and both lie between 2000 and 2100'),
       ('therapists', 'availability_hours_valid', 'for each weekday a list of {start, end} as HH:MM, in order, at most 12 a day'),
       ('therapists', 'therapists_credential_check', 'RBT, BCaBA, BCBA or BCBA-D'),
-      ('therapists', 'therapists_display_name_check', '1 to 200 characters'),
       ('therapists', 'therapists_specialties_valid', 'at most 50 texts of 1 to 100 characters'),
       ('unit_limits', 'unit_limits_check', 'a limit ends on its first day or later'),
       ('unit_limits', 'unit_limits_cpt_codes_check', '1 to 50 codes'),
-      ('unit_limits', 'unit_limits_max_units_check', 'more than 0'),
       ('unit_limits', 'unit_limits_of_one', 'exactly one of the two'),
       ('unit_limits', 'unit_limits_period_of_authorization', 'this period is for limits of an authorization'),
-      ('unit_limits', 'unit_limits_valid_from_check', 'lies between 2000 and 2100'),
       ('unit_limits', 'unit_limits_week_starts_on_check', '1 (Monday) to 7'),
-      ('waitlist_entries', 'waitlist_entries_cpt_code_check', 'five digits or capital letters'),
-      ('waitlist_entries', 'waitlist_entries_minutes_check', '15 to 720'),
-      ('waitlist_entries', 'waitlist_entries_priority_check', '1 to 9'),
       ('waitlist_entries', 'waitlist_entries_state', 'an offer has its hold and its time, and a closed entry its end'),
       ('waitlist_entries', 'waitlist_entries_state_check', 'waiting, offered, booked or closed'),
       ('waitlist_entries', 'waitlist_entries_windows', 'ranges of time between 2000 and 2100')
-    ) as rule (table_name, constraint_name, words)
+    ) as listed (table_name, constraint_name, words)
+    order by is_listed
   loop
-    execute format(
-      'comment on constraint %I on public.%I is %L', spoken.constraint_name, spoken.table_name, spoken.words
-    );
+    execute format('comment on constraint %I on %s is %L', spoken.name, spoken.relation, spoken.words);
   end loop;
 end
 $$;

@@ -60,20 +60,16 @@ comment on function private.sweep_drafts(integer, interval) is
 
 create function private.sweep()
 returns jsonb
-language plpgsql
+language sql
 security definer
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'expiredHolds', private.sweep_expired_holds(),
-    'idempotencyKeys', private.sweep_idempotency_keys(),
-    'offers', private.offer_all_freed_slots(),
-    'drafts', private.sweep_drafts(),
-    'calendarEvents', private.sweep_calendar_events(),
-    'partitions', audit.ensure_partitions()
-  );
-end
-$$;
+return jsonb_build_object(
+  'expiredHolds', private.sweep_expired_holds(),
+  'idempotencyKeys', private.sweep_idempotency_keys(),
+  'offers', private.offer_all_freed_slots(),
+  'drafts', private.sweep_drafts(),
+  'calendarEvents', private.sweep_calendar_events(),
+  'partitions', audit.ensure_partitions()
+);
 comment on function private.sweep() is
   'Everything that wants doing now and then, a limited amount of each: call it again until it returns zeros.';

@@ -1,5 +1,5 @@
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_request, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -74,6 +74,19 @@ end
 $$;
 comment on function private.require_same_role(private.actor) is
   'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
+
+create function private.begin_request(request_id text)
+returns private.actor
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  return private.require_actor();
+end
+$$;
+comment on function private.begin_request(text) is
+  'The caller of a function that no booking waits for, and the id of their request for the audit; see private.require_actor.';
 
 create function private.begin_booking(request_id text)
 returns private.actor

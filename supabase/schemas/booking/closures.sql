@@ -6,8 +6,8 @@ create table public.organization_closures (
   organization_id uuid not null references public.organizations (id),
   id uuid not null default gen_random_uuid(),
   name text not null check (length(name) between 1 and 100 and name = btrim(name)),
-  starts_at timestamptz not null check (starts_at >= '2000-01-01' and starts_at < '2100-01-01'),
-  ends_at timestamptz not null check (ends_at > '2000-01-01' and ends_at <= '2100-01-01'),
+  starts_at timestamptz not null,
+  ends_at timestamptz not null,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   check (ends_at > starts_at and ends_at - starts_at <= interval '400 days')

@@ -24,6 +24,8 @@ begin
   return case
     when code = 'FORBIDDEN' then 403
     when code in ('HOLD_NOT_FOUND', 'HOLD_EXPIRED') then 410
+    when code like '%_NOT_FOUND' then 404
+    when code = 'CONTENT_UNREADABLE' then 500
     else 409
   end;
 end
@@ -84,7 +86,8 @@ create function private.refuse(
   retry_after timestamptz default null,
   conflicts jsonb default null,
   details jsonb default '{}',
-  more jsonb default '{}'
+  more jsonb default '{}',
+  may_never boolean default null
 )
 returns jsonb
 language plpgsql
@@ -94,20 +97,30 @@ begin
   return coalesce(
     private.note_refusal(
       actor.organization_id, action,
-      case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end,
+      case split_part(action, '.', 1)
+        when 'hold' then 'hold'
+        when 'confirmation' then 'hold'
+        when 'note' then 'note'
+        when 'client_details' then 'client'
+        when 'membership' then 'membership'
+        when 'therapist' then 'therapist'
+        when 'data_key' then 'data_key'
+        else 'session'
+      end,
       entity_ids, code, actor.role::text, therapist_id,
       nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}'),
-      may_never => actor.role = 'client'
+      may_never => coalesce(may_never, actor.role = 'client')
     ),
     private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')) || more
   );
 end
 $$;
 comment on function private.refuse(
-  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb
+  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb, boolean
 ) is
   'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
-  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
+  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages. '
+  'may_never: of a role that may never do this; by default parents.';
 
 create function private.log_busy(state text, message text)
 returns void

@@ -18,9 +18,14 @@ cross join lateral (
   select moved.batch_id, moved.settled_at from public.session_holds as moved
   where moved.organization_id = session.organization_id and moved.session_id = session.id and moved.status = 'confirmed'
 ) as hold
-join public.hold_batches as batch on batch.organization_id = session.organization_id and batch.id = hold.batch_id
-where session.series_id is not null and batch.series_id is not null
-group by session.organization_id, session.series_id, batch.organization_id, batch.id;
+-- By its key: joined, all batches of the clinic would be read.
+cross join lateral (
+  select known.id, known.series_change, known.created_by from public.hold_batches as known
+  where known.organization_id = session.organization_id and known.id = hold.batch_id and known.series_id is not null
+  offset 0
+) as batch
+where session.series_id is not null
+group by session.organization_id, session.series_id, batch.id, batch.series_change, batch.created_by;
 comment on view public.series_changes is
   'What was changed of series since they were booked, extensions among it: one row for each confirmed change and each series '
   'whose sessions it moved or added.';

@@ -74,14 +74,10 @@ comment on policy deny_all on private.calendar_events is 'Read and written by fu
 
 create function private.hash_token(token text)
 returns bytea
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return sha256(convert_to(token, 'UTF8'));
-end
-$$;
+return sha256(convert_to(token, 'UTF8'));
 comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
 
 create function private.create_calendar_feed(request_id text default null)
@@ -92,12 +88,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
+  actor private.actor := private.begin_request(request_id);
   new_id uuid := gen_random_uuid();
   token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
   if actor.role <> 'client' and not exists (
     select from public.therapists as therapist
     where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
@@ -150,13 +144,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.feed_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.feed_request := private.read_request(request, null::private.feed_request, '{feed_id}');
   feed public.calendar_feeds;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.feed_request, '{feed_id}');
   -- Revoked twice at once, it is one event.
   select known.* into feed from public.calendar_feeds as known
   where known.organization_id = actor.organization_id and known.id = wanted.feed_id
@@ -257,56 +248,32 @@ comment on function private.feed_entries(public.calendar_feeds, public.member_ro
 
 create function private.feed_changes(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
 returns private.calendar_events[]
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return array(
-    with found as materialized (select * from private.feed_entries(feed, role, as_of))
-    select row(
-      feed.organization_id, feed.id, found.id, found.kind, found.start_time, found.end_time, found.time_zone,
-      found.is_cancelled, found.changed_at, 0
-    )::private.calendar_events
-    from found
-    left join private.calendar_events as told
-      on told.organization_id = feed.organization_id and told.feed_id = feed.id and told.id = found.id
-    where (told.kind, told.start_time, told.end_time, told.time_zone, told.is_cancelled)
-      is distinct from (found.kind, found.start_time, found.end_time, found.time_zone, found.is_cancelled)
-    union all
-    -- It was deleted, or is somebody else's now. A program that only learns of it no more may keep it for ever.
-    select row(
-      feed.organization_id, feed.id, told.id, told.kind, told.start_time, told.end_time, told.time_zone, true, as_of, 0
-    )::private.calendar_events
-    from private.calendar_events as told
-    where told.organization_id = feed.organization_id and told.feed_id = feed.id and not told.is_cancelled
-      and told.start_time >= as_of - interval '30 days'
-      and told.id not in (select found.id from found)
-  );
-end
-$$;
+return array(
+  with found as materialized (select * from private.feed_entries(feed, role, as_of))
+  select row(
+    feed.organization_id, feed.id, found.id, found.kind, found.start_time, found.end_time, found.time_zone,
+    found.is_cancelled, found.changed_at, 0
+  )::private.calendar_events
+  from found
+  left join private.calendar_events as told
+    on told.organization_id = feed.organization_id and told.feed_id = feed.id and told.id = found.id
+  where (told.kind, told.start_time, told.end_time, told.time_zone, told.is_cancelled)
+    is distinct from (found.kind, found.start_time, found.end_time, found.time_zone, found.is_cancelled)
+  union all
+  -- It was deleted, or is somebody else's now. A program that only learns of it no more may keep it for ever.
+  select row(
+    feed.organization_id, feed.id, told.id, told.kind, told.start_time, told.end_time, told.time_zone, true, as_of, 0
+  )::private.calendar_events
+  from private.calendar_events as told
+  where told.organization_id = feed.organization_id and told.feed_id = feed.id and not told.is_cancelled
+    and told.start_time >= as_of - interval '30 days'
+    and told.id not in (select found.id from found)
+);
 comment on function private.feed_changes(public.calendar_feeds, public.member_role, timestamptz) is
   'The events that are no longer, or not yet, what a feed has told of them, as they are now.';
-
-create function private.told_by_feed(feed public.calendar_feeds, as_of timestamptz)
-returns private.calendar_events[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select told
-    from private.calendar_events as told
-    where told.organization_id = feed.organization_id and told.feed_id = feed.id
-      and told.start_time >= as_of - interval '30 days'
-      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
-    order by told.start_time, told.id
-  );
-end
-$$;
-comment on function private.told_by_feed(public.calendar_feeds, timestamptz) is
-  'What a feed tells of what it has noted.';
 
 create function private.readable_feed(token text, out feed public.calendar_feeds, out role public.member_role)
 language plpgsql
@@ -333,30 +300,26 @@ comment on function private.readable_feed(text) is
 
 create function private.feed_zones(entries private.calendar_events[])
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select coalesce(jsonb_agg(jsonb_build_object(
-      'name', zone.name,
-      'periods', (
-        select jsonb_agg(jsonb_build_object(
-          'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
-          'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
-        ) order by lower(period.during) nulls first)
-        from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
-      )
-    ) order by zone.name), '[]')
-    from (
-      select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
-      from unnest(entries) as entry
-      group by entry.time_zone
-    ) as zone
-  );
-end
-$$;
+return (
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'name', zone.name,
+    'periods', (
+      select jsonb_agg(jsonb_build_object(
+        'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
+      ) order by lower(period.during) nulls first)
+      from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
+    )
+  ) order by zone.name), '[]')
+  from (
+    select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
+    from unnest(entries) as entry
+    group by entry.time_zone
+  ) as zone
+);
 comment on function private.feed_zones(private.calendar_events[]) is
   'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
   'The database''s own rules, so that a reader gets back the same instants.';
@@ -398,7 +361,14 @@ begin
       time_zone = excluded.time_zone, is_cancelled = excluded.is_cancelled,
       changed_at = greatest(told.changed_at, excluded.changed_at), sequence = told.sequence + 1;
   end if;
-  entries := private.told_by_feed(feed, as_of);
+  entries := array(
+    select told
+    from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id
+      and told.start_time >= as_of - interval '30 days'
+      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
+    order by told.start_time, told.id
+  );
   -- Calendar programs poll for years: a read a day is recorded, however often they ask.
   update private.calendar_tokens as secret
   set read_on = as_of::date

@@ -19,40 +19,24 @@ comment on column private.attestation_keys.retired_at is
 alter table private.attestation_keys enable row level security;
 create policy deny_all on private.attestation_keys using (false);
 
-create function private.guard_attestation_key()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if (new.id, new.key, new.installed_at, new.installed_by)
-    is distinct from (old.id, old.key, old.installed_at, old.installed_by)
-  then
-    raise exception using errcode = 'check_violation', message = 'an attestation key is only retired, or used again';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
 create trigger guard_attestation_key before update on private.attestation_keys
-  for each row execute function private.guard_attestation_key();
+  for each row
+  when ((new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by))
+  execute function private.refuse_write('check_violation', 'an attestation key is only retired, or used again');
 create trigger refuse_delete before delete or truncate on private.attestation_keys
   for each statement execute function private.refuse_delete();
 
 create function private.knows_proof_key(proof text)
 returns boolean
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return exists (
-    select 1
-    from private.attestation_keys as candidate
-    where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
-  );
-end
-$$;
+return exists (
+  select 1
+  from private.attestation_keys as candidate
+  where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
+);
 comment on function private.knows_proof_key(text) is
   'Whether the key that a proof names is installed and in use. If not, the operator has to install it.';
 
@@ -83,12 +67,8 @@ comment on function private.proof_holds(text, text[]) is
 
 create function private.text_digest(content text)
 returns text
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return encode(sha256(convert_to(content, 'UTF8')), 'hex');
-end
-$$;
+return encode(sha256(convert_to(content, 'UTF8')), 'hex');
 comment on function private.text_digest(text) is 'SHA-256 of a text, in hex.';

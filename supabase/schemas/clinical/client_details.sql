@@ -33,17 +33,13 @@ create policy deny_all on private.client_detail_versions using (false);
 
 create function private.client_detail_statement(detail private.client_detail_versions)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array[
-    'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
-    detail.saved_by::text, private.text_digest(detail.ciphertext)
-  ];
-end
-$$;
+return array[
+  'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
+  detail.saved_by::text, private.text_digest(detail.ciphertext)
+];
 comment on function private.client_detail_statement(private.client_detail_versions) is
   'What the proof of a version of a client''s details is made over.';
 
@@ -80,17 +76,13 @@ comment on function private.guard_client_detail_version() is 'Trigger: versions 
 
 create function private.client_detail_facts(detail private.client_detail_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
-    'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
-  );
-end
-$$;
+return jsonb_build_object(
+  'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
+  'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
+);
 comment on function private.client_detail_facts(private.client_detail_versions) is
   'What the audit says of a version: which it is, and the SHA-256 of its ciphertext.';
 
@@ -131,77 +123,51 @@ create trigger refuse_delete before delete or truncate on private.client_detail_
 -- Requests -----------------------------------------------------------------------------------------------------------
 
 create function private.refuse_client_details(
-  actor private.actor, client_ids uuid[], attempted text, status integer, code text, detail text
+  actor private.actor, client_ids uuid[], attempted text, code text, detail text
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'client_details.refused', 'client', client_ids, refuse_client_details.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
-    ),
-    private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail)
-  );
-end
-$$;
-comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
-  'The outcome of a refused request about clients'' details, and its audit event.';
+return private.refuse(
+  actor, 'client_details.refused', client_ids, code, detail, details => jsonb_build_object('attempted', attempted),
+  may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
+);
+comment on function private.refuse_client_details(private.actor, uuid[], text, text, text) is
+  'As private.refuse, of clients'' details, which only admins save.';
 
 create function private.readable_client_ids(actor private.actor, client_ids uuid[])
 returns uuid[]
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return array(
-    select client.id
-    from public.clients as client
-    where client.organization_id = actor.organization_id
-      and client.id = any (client_ids)
-      and (
-        actor.role in ('admin', 'super_admin')
-        or (actor.role = 'therapist' and exists (
-          select 1
-          from public.caseloads as caseload
-          where caseload.organization_id = client.organization_id
-            and caseload.therapist_id = actor.user_id
-            and caseload.client_id = client.id
-        ))
-        or (actor.role = 'client' and exists (
-          select 1
-          from public.client_users as client_user
-          where client_user.organization_id = client.organization_id
-            and client_user.client_id = client.id
-            and client_user.user_id = actor.user_id
-        ))
-      )
-    order by array_position(client_ids, client.id)
-  );
-end
-$$;
+return array(
+  select client.id
+  from public.clients as client
+  where client.organization_id = actor.organization_id
+    and client.id = any (client_ids)
+    and (
+      actor.role in ('admin', 'super_admin')
+      or client.id = any ((
+        select case actor.role
+          when 'therapist' then private.caseload_client_ids() when 'client' then private.own_client_ids()
+        end
+      )::uuid[])
+    )
+  order by array_position(client_ids, client.id)
+);
 comment on function private.readable_client_ids(private.actor, uuid[]) is
   'Which of these clients'' details the caller may read, in their order: admins all, therapists their caseload''s, clients '
   'their own.';
 
 create function private.detail_answer(detail private.client_detail_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
-    'savedAt', private.iso(detail.saved_at)
-  );
-end
-$$;
+return jsonb_build_object(
+  'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
+  'savedAt', private.iso(detail.saved_at)
+);
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
@@ -229,17 +195,15 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_id}');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_id}');
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   return private.success(jsonb_build_object(
@@ -262,24 +226,21 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request := private.read_request(
+    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   fingerprint bytea;
   outcome jsonb;
   latest_version integer;
   saved private.client_detail_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -302,7 +263,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   select coalesce(max(detail.version), 0) into latest_version
@@ -310,7 +271,7 @@ begin
   where detail.organization_id = actor.organization_id and detail.client_id = wanted.client_id;
   if wanted.base_version <> latest_version then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      actor, array[wanted.client_id], 'save', 'DETAILS_VERSION_CONFLICT',
       format('The details are at version %s, not %s. Read them again and save on top.', latest_version, wanted.base_version)
     );
   end if;
@@ -327,7 +288,7 @@ begin
   if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, array[wanted.client_id], 'save', outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.client_detail_versions select saved.*;
@@ -350,36 +311,60 @@ comment on function private.save_client_details(jsonb, text, text) is
 
 create function private.each_once(ids uuid[])
 returns uuid[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array(
-    select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
-  );
-end
-$$;
+return array(
+  select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
+);
 comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
-create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
+create function private.read_client_details(only_names boolean, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
-stable
+security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 declare
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_ids}');
+  wanted_ids uuid[] := private.each_once(wanted.client_ids);
+  readable_ids uuid[];
+  other_ids uuid[];
+  exceeded jsonb;
   body jsonb;
 begin
+  if wanted.version is not null and cardinality(wanted.client_ids) > 1 and not only_names then
+    perform private.raise_invalid(private.issue('version', 'goes with one client'));
+  end if;
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
+  readable_ids := private.readable_client_ids(actor, wanted_ids);
+  other_ids := array(
+    select item.client_id
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    where item.client_id <> all (readable_ids)
+    order by item.position
+  );
+  if other_ids <> '{}' and not only_names then
+    return private.refuse_client_details(
+      actor, wanted_ids, 'read', 'FORBIDDEN', 'You may not read the details of every client this names.'
+    );
+  end if;
+
   with chosen as (
     select item.position, item.client_id, detail
-    from unnest(client_ids) with ordinality as item (client_id, position)
+    from unnest(readable_ids) with ordinality as item (client_id, position)
     left join lateral (
       select kept.*
       from private.client_detail_versions as kept
       where kept.organization_id = actor.organization_id
         and kept.client_id = item.client_id
-        and (sealed_client_details.version is null or kept.version = sealed_client_details.version)
+        and (wanted.version is null or only_names or kept.version = wanted.version)
       order by kept.version desc
       limit 1
     ) as detail on true
@@ -401,105 +386,26 @@ begin
     ), '[]')
   ) into body
   from chosen;
-  return body;
-end
-$$;
-comment on function private.sealed_client_details(private.actor, uuid[], integer) is
-  'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
-  'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
-
-create function private.read_client_details(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  if wanted.version is not null and cardinality(wanted.client_ids) > 1 then
-    perform private.raise_invalid(private.issue('version', 'goes with one client'));
-  end if;
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
-    return private.refuse_client_details(
-      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
-    );
-  end if;
-
-  body := private.sealed_client_details(actor, wanted_ids, wanted.version);
   perform private.record_event(
-    actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
+    actor.organization_id, case when only_names then 'client_names.read' else 'client_details.read' end, 'client',
+    readable_ids, clock_timestamp(),
     actor_role => actor.role::text,
-    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'))
+    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId')) || case
+      when only_names then jsonb_build_object(
+        'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
+      )
+      else '{}'
+    end
   );
-  return private.success(body);
+  return private.success(body || case
+    when only_names then jsonb_build_object('notReadable', to_jsonb(other_ids)) else '{}'
+  end);
 end
 $$;
-comment on function private.read_client_details(jsonb, text) is
-  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
-  'of scope refuses the whole request. Recorded, refusals included.';
-
-create function private.read_client_names(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  readable_ids uuid[];
-  other_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  readable_ids := private.readable_client_ids(actor, wanted_ids);
-  other_ids := array(
-    select item.client_id
-    from unnest(wanted_ids) with ordinality as item (client_id, position)
-    where item.client_id <> all (readable_ids)
-    order by item.position
-  );
-  body := private.sealed_client_details(actor, readable_ids);
-  perform private.record_event(
-    actor.organization_id, 'client_names.read', 'client', readable_ids, clock_timestamp(),
-    actor_role => actor.role::text,
-    details => jsonb_build_object(
-      'versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'),
-      'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
-    )
-  );
-  return private.success(body || jsonb_build_object('notReadable', to_jsonb(other_ids)));
-end
-$$;
-comment on function private.read_client_names(jsonb, text) is
-  'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
-  'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
+comment on function private.read_client_details(boolean, jsonb, text) is
+  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
+  'nulls where none were saved. One id out of scope refuses the whole request; only_names, for the edge function to answer '
+  'names alone, lists ids out of scope and ids of nobody as notReadable instead. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
@@ -510,10 +416,10 @@ select private.publish('save_client_details',
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
   'ciphertext, content_mac, proof}.'
 );
-select private.publish('read_client_details',
+select private.publish('read_client_details', first_argument => 'false', about =>
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.'
 );
-select private.publish('read_client_names',
+select private.publish('read_client_names', function_name => 'read_client_details', first_argument => 'true', about =>
   'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
   'names; the others'' ids. request is {client_ids}. Recorded.'
 );

@@ -63,17 +63,13 @@ create trigger refuse_delete before delete or truncate on public.visit_versions
 
 create function private.visit_version(organization_id uuid, session_id uuid)
 returns integer
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return 1 + coalesce((
-    select max(known.version) from public.visit_versions as known
-    where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
-  ), 0);
-end
-$$;
+return 1 + coalesce((
+  select max(known.version) from public.visit_versions as known
+  where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
+), 0);
 comment on function private.visit_version(uuid, uuid) is 'The version of a visit as it is now: 1 until it is corrected.';
 
 create function private.ask_for_amendment()
@@ -108,16 +104,12 @@ create trigger ask_for_amendment after insert on public.visit_versions
 
 create function private.visit_facts(session public.sessions, visit public.session_visits)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
-    'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
-  )));
-end
-$$;
+return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
+  'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
+)));
 comment on function private.visit_facts(public.sessions, public.session_visits) is 'What of a visit belongs in its audit event.';
 
 create function private.rewrite_session(before public.sessions, after public.sessions, as_of timestamptz)
@@ -186,40 +178,36 @@ comment on function private.payer_modifiers(public.sessions, text, date) is
 
 create function private.people_issue(former public.sessions, session public.sessions, cpt_code text, on_date date)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select private.issue(rule.field, rule.message)
-    from (
-      values
-        (1, 'therapist_id', 'is no therapist of this organization', not exists (
-          select from public.therapists as known
-          where known.organization_id = session.organization_id and known.id = session.therapist_id
-        )),
-        (2, 'client_id', 'is no client of this organization', not exists (
-          select from public.clients as known
-          where known.organization_id = session.organization_id and known.id = session.client_id
-        )),
-        (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
-          session.group_id is not null and session.therapist_id <> former.therapist_id),
-        (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
-          select from public.sessions as member
-          where member.organization_id = session.organization_id and member.group_id = session.group_id
-            and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
-        )),
-        (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
-          'a technician cannot render a service that is a qualified professional''s',
-          not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
-    ) as rule (position, field, message, is_broken)
-    where rule.is_broken
-    order by rule.position
-    limit 1
-  );
-end
-$$;
+return (
+  select private.issue(rule.field, rule.message)
+  from (
+    values
+      (1, 'therapist_id', 'is no therapist of this organization', not exists (
+        select from public.therapists as known
+        where known.organization_id = session.organization_id and known.id = session.therapist_id
+      )),
+      (2, 'client_id', 'is no client of this organization', not exists (
+        select from public.clients as known
+        where known.organization_id = session.organization_id and known.id = session.client_id
+      )),
+      (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
+        session.group_id is not null and session.therapist_id <> former.therapist_id),
+      (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
+        select from public.sessions as member
+        where member.organization_id = session.organization_id and member.group_id = session.group_id
+          and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
+      )),
+      (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
+        'a technician cannot render a service that is a qualified professional''s',
+        not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
+  ) as rule (position, field, message, is_broken)
+  where rule.is_broken
+  order by rule.position
+  limit 1
+);
 comment on function private.people_issue(public.sessions, public.sessions, text, date) is
   'Why these people cannot have had this service on that day; null when they can. Whoever has left the clinic since still '
   'rendered or received it.';
@@ -339,21 +327,13 @@ begin
     visit.overlap_reason := null;
     return visit;
   end if;
-  visit.organization_id := session.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(
-    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
-  );
-  visit.actual_end_time := private.whole_minute(
-    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time)
-  );
-  visit.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
   -- When it was first recorded, for the days within which the therapist may correct it.
   visit.recorded_at := coalesce(visit.recorded_at, session.end_time);
-  perform private.check_visit(
-    session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
+  return private.told_visit(
+    session, visit, coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time),
+    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time),
+    private.tidy(wanted.other_day_reason), as_of
   );
-  return visit;
 end
 $$;
 comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
@@ -460,7 +440,10 @@ begin
     ),
     array[session.client_id]
   );
-  return private.units_of_visit(session.organization_id, session.id);
+  return (
+    select counted.units from public.session_visits as counted
+    where counted.organization_id = session.organization_id and counted.session_id = session.id
+  );
 end
 $$;
 comment on function private.write_correction(
@@ -480,6 +463,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.correction_request := private.read_correction_request(request);
+  locked record;
   session public.sessions;
   after public.sessions;
   visit public.session_visits;
@@ -491,34 +475,12 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
-  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
-  if not private.may_change(actor, wanted.session_id) then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
-      details => '{"attempted": "correct"}'
-    );
+  locked := private.lock_session(actor, wanted.session_id, 'correct', array[wanted.therapist_id, wanted.client_id]);
+  if locked.refusal is not null then
+    return locked.refusal;
   end if;
-  perform private.share_organization(actor.organization_id);
-  -- A second correction, or a completion, would act on the state this one is changing.
-  select candidate.* into session
-  from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted.session_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
-  for no key update;
-  if session.id is null then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
-      details => '{"attempted": "correct"}'
-    );
-  end if;
-  -- A hold that reads the units left, or the free time, would read what is no longer so.
-  perform private.lock_resources(
-    actor.organization_id,
-    private.lock_targets(actor.organization_id, array[session.id]) || array[wanted.therapist_id, wanted.client_id]
-  );
+  session := locked.session;
   as_of := clock_timestamp();
-  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
@@ -584,7 +546,10 @@ begin
     ))
   );
   return private.success(jsonb_build_object(
-    'session', private.session_row(actor.organization_id, session.id), 'version', wanted.base_version + 1,
+    'session', (
+      select to_jsonb(known) from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = session.id
+    ), 'version', wanted.base_version + 1,
     'actualStartTime', private.iso(corrected.actual_start_time), 'actualEndTime', private.iso(corrected.actual_end_time),
     'units', corrected.units, 'noteStatus', (
       select note.status from public.session_note_states as note

@@ -33,14 +33,10 @@ create policy deny_all on private.data_keys using (false);
 
 create function private.data_key_statement(data_key private.data_keys)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
-end
-$$;
+return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
 comment on function private.data_key_statement(private.data_keys) is 'What the proof of a data key is made over.';
 
 create function private.guard_data_key()
@@ -120,18 +116,14 @@ comment on function private.is_sealed(text, uuid) is
 
 create function private.active_data_key(organization_id uuid)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key)
-    from private.data_keys as data_key
-    where data_key.organization_id = active_data_key.organization_id and data_key.retired_at is null
-  );
-end
-$$;
+return (
+  select jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key)
+  from private.data_keys as data_key
+  where data_key.organization_id = active_data_key.organization_id and data_key.retired_at is null
+);
 comment on function private.active_data_key(uuid) is
   'The wrapped key that seals an organization''s new content, {keyId, wrappedKey}; null before the first is made.';
 
@@ -158,21 +150,17 @@ comment on function private.require_sealed(text, uuid) is 'PT400 unless this is 
 
 create function private.unproven(proof text)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return case
-    when private.knows_proof_key(proof) then private.refusal(
-      403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
-    )
-    else private.refusal(
-      500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
-    )
-  end;
-end
-$$;
+return case
+  when private.knows_proof_key(proof) then private.refusal(
+    403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
+  )
+  else private.refusal(
+    500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
+  )
+end;
 comment on function private.unproven(text) is
   'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
 
@@ -202,33 +190,22 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.data_key_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.data_key_request :=
+    private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   made private.data_keys;
+  unproven jsonb;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   if actor.role = 'client' then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', 'FORBIDDEN', actor_role => actor.role::text
-      ),
-      private.refusal(403, 'FORBIDDEN', 'Only staff seal content.')
-    );
+    return private.refuse(actor, 'data_key.refused', '{}', 'FORBIDDEN', 'Only staff seal content.');
   end if;
   made.organization_id := actor.organization_id;
   made.id := wanted.key_id;
   made.wrapped_key := wanted.wrapped_key;
   made.proof := wanted.proof;
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', private.unproven(made.proof) ->> 'code',
-        actor_role => actor.role::text
-      ),
-      private.unproven(made.proof)
-    );
+    unproven := private.unproven(made.proof);
+    return private.refuse(actor, 'data_key.refused', '{}', unproven ->> 'code', unproven ->> 'detail');
   end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the

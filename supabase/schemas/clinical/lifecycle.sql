@@ -1,5 +1,5 @@
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, end_session, complete_session,
+-- Objects: session_visits; private.whole_minute, told_visit, completion_gaps; start_session, end_session, complete_session,
 --          mark_no_show.
 -- Watch for: a visit begins, ends, is signed and is completed, in this order: what is signed is what was rendered, so the
 --            end is known first. Users of the API complete a session only with what domain rules and its payer ask for, whether through
@@ -21,8 +21,8 @@ comment on function private.whole_minute(timestamptz) is
 create table public.session_visits (
   organization_id uuid not null,
   session_id uuid not null,
-  actual_start_time timestamptz not null check (isfinite(actual_start_time)),
-  actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
+  actual_start_time timestamptz not null,
+  actual_end_time timestamptz check (actual_end_time > actual_start_time),
   units integer check (units >= 0),
   other_day_reason text check (length(other_day_reason) between 1 and 500),
   overlap_reason text check (length(overlap_reason) between 1 and 500),
@@ -106,21 +106,6 @@ comment on function private.guard_visit_times() is
 create trigger a_guard_visit_times before insert or update of actual_start_time, actual_end_time, other_day_reason
   on public.session_visits
   for each row execute function private.guard_visit_times();
-
-create function private.units_of_visit(organization_id uuid, session_id uuid)
-returns integer
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select visit.units from public.session_visits as visit
-    where visit.organization_id = units_of_visit.organization_id and visit.session_id = units_of_visit.session_id
-  );
-end
-$$;
-comment on function private.units_of_visit(uuid, uuid) is 'The units of a visit as they are counted now; null until it is completed.';
 
 create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
@@ -225,21 +210,6 @@ create trigger a_guard_completion before update of status on public.sessions
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
-create function private.session_row(organization_id uuid, session_id uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select to_jsonb(session) from public.sessions as session
-    where session.organization_id = session_row.organization_id and session.id = session_row.session_id
-  );
-end
-$$;
-comment on function private.session_row(uuid, uuid) is 'A session''s row as it is now.';
-
 create function private.record_status(actor private.actor, session public.sessions, before jsonb, as_of timestamptz)
 returns void
 language plpgsql
@@ -256,22 +226,27 @@ $$;
 comment on function private.record_status(private.actor, public.sessions, jsonb, timestamptz) is
   'The audit event of a session that was started or completed.';
 
-create function private.check_visit(
+create function private.told_visit(
   session public.sessions,
+  visit public.session_visits,
   begun timestamptz,
   ended timestamptz,
   other_day_reason text,
   as_of timestamptz
 )
-returns void
+returns public.session_visits
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
   booked_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
-  begun_date constant date := private.service_date(session.organization_id, session.client_id, begun);
+  begun_date date;
 begin
+  begun := private.whole_minute(coalesce(begun, visit.actual_start_time));
+  ended := private.whole_minute(coalesce(ended, visit.actual_end_time));
+  other_day_reason := coalesce(other_day_reason, visit.other_day_reason);
+  begun_date := private.service_date(session.organization_id, session.client_id, begun);
   if begun > as_of or ended > as_of then
     perform private.raise_invalid(
       private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
@@ -286,11 +261,20 @@ begin
       format('is required: the visit began on %s, and is booked for %s. Correct actual_start_time, or say why', begun_date, booked_date)
     ));
   end if;
+  visit.organization_id := session.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := begun;
+  visit.actual_end_time := ended;
+  visit.other_day_reason := other_day_reason;
+  return visit;
 end
 $$;
-comment on function private.check_visit(public.sessions, timestamptz, timestamptz, text, timestamptz) is
-  'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
-  'booked for unless a reason is given. Unknown times (null) pass.';
+comment on function private.told_visit(
+  public.sessions, public.session_visits, timestamptz, timestamptz, text, timestamptz
+) is
+  'The visit of a session with the times and the reason that are told, else those that it has, cut to whole minutes. PT400 '
+  'unless it can have had these times: past, in order, at most 16 hours, begun on the local day it was booked for unless a '
+  'reason is given. Unknown times (null) pass.';
 
 create function private.visit_overlap_refusal(
   actor private.actor,
@@ -354,7 +338,7 @@ set search_path = ''
 as $$
 declare
   before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
-  begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
+  visit public.session_visits;
 begin
   if session.start_time > as_of + interval '12 hours' then
     return private.refuse(
@@ -363,16 +347,18 @@ begin
       details => '{"attempted": "start"}'
     );
   end if;
-  perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, null, coalesce(wanted.actual_start_time::timestamptz, as_of), null, wanted.other_day_reason, as_of
+  );
   insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
-  values (actor.organization_id, session.id, begun, wanted.other_day_reason, actor.user_id);
+  values (actor.organization_id, session.id, visit.actual_start_time, visit.other_day_reason, actor.user_id);
   update public.sessions as changed
   set status = 'in_progress', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = session.id
   returning * into session;
   perform private.stop_moves(actor.organization_id, array[session.id], as_of, actor.role::text);
   perform private.record_status(actor, session, before, as_of);
-  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(visit.actual_start_time)));
 end
 $$;
 comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
@@ -392,17 +378,14 @@ begin
   select known.* into before
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
-  visit := before;
-  visit.organization_id := actor.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time));
-  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, as_of));
-  visit.other_day_reason := coalesce(wanted.other_day_reason, before.other_day_reason);
-  visit.recorded_at := as_of;
-  if visit.actual_start_time is null then
+  if coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time) is null then
     perform private.raise_invalid(private.issue('actual_start_time', 'is required: when the visit began is not recorded'));
   end if;
-  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, before, wanted.actual_start_time::timestamptz, coalesce(wanted.actual_end_time::timestamptz, as_of),
+    wanted.other_day_reason, as_of
+  );
+  visit.recorded_at := as_of;
   insert into public.session_visits select visit.*
   on conflict (organization_id, session_id) do update
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
@@ -439,12 +422,9 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
-  visit.organization_id := actor.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time));
-  visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
-  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, visit, wanted.actual_start_time::timestamptz, wanted.actual_end_time::timestamptz, wanted.other_day_reason, as_of
+  );
   missing := private.completion_gaps(session, visit.actual_start_time, visit.actual_end_time);
   if missing is not null then
     return private.refuse(
@@ -485,33 +465,67 @@ begin
   return private.success(jsonb_build_object(
     'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
     'actualEndTime', private.iso(visit.actual_end_time),
-    'units', private.units_of_visit(actor.organization_id, session.id),
+    'units', (
+      select counted.units from public.session_visits as counted
+      where counted.organization_id = actor.organization_id and counted.session_id = session.id
+    ),
     'version', private.visit_version(actor.organization_id, session.id)
   ) || private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of)));
 end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
-create function private.may_change(actor private.actor, session_id uuid)
-returns boolean
+
+create function private.lock_session(
+  actor private.actor,
+  session_id uuid,
+  attempted text,
+  other_ids uuid[],
+  out session public.sessions,
+  out refusal jsonb
+)
 language plpgsql
-stable
 set search_path = ''
 as $$
 begin
-  return actor.role <> 'client' and exists (
-    select from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = may_change.session_id
-      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if exists (
+    select from public.sessions as candidate
+    where candidate.organization_id = actor.organization_id and candidate.id = session_id
+      and private.may_ask(actor, candidate.therapist_id)
+  ) then
+    perform private.share_organization(actor.organization_id);
+    -- A cancellation, a move, a correction or a second completion would act on the state this one is changing.
+    select candidate.* into session
+    from public.sessions as candidate
+    where candidate.organization_id = actor.organization_id and candidate.id = session_id
+      and private.may_ask(actor, candidate.therapist_id)
+    for no key update;
+  end if;
+  if session.id is null then
+    refusal := private.refuse(
+      actor, 'session.refused', array[session_id], 'FORBIDDEN',
+      format('This session is not yours to %s.', case attempted when 'correct' then 'correct' else 'change' end),
+      details => jsonb_build_object('attempted', attempted)
+    );
+    return;
+  end if;
+  -- A hold that reads the units left, or the free time, while these are given back or used, would read what is no longer
+  -- so; and two visits of one person that overlap would both be completed.
+  perform private.lock_resources(
+    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id]) || other_ids
   );
+  perform private.require_same_role(actor);
 end
 $$;
-comment on function private.may_change(private.actor, uuid) is
-  'Whether the caller may say what became of a session: its therapist, or an admin.';
+comment on function private.lock_session(private.actor, uuid, text, uuid[]) is
+  'A session whose therapist, or an admin, is about to say what became of it: its row and its people locked, with those of '
+  'other_ids. For anybody else the refusal.';
 
-create function private.change_lifecycle(action text, request jsonb, request_id text)
+create function private.change_lifecycle(action text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
+security definer
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
@@ -519,37 +533,16 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.visit_request := private.read_request(request, null::private.visit_request, '{session_id}');
+  locked record;
   session public.sessions;
   as_of timestamptz;
 begin
-  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
-  if not private.may_change(actor, wanted.session_id) then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
-      details => jsonb_build_object('attempted', action)
-    );
+  locked := private.lock_session(actor, wanted.session_id, action, '{}');
+  if locked.refusal is not null then
+    return locked.refusal;
   end if;
-  perform private.share_organization(actor.organization_id);
-  -- A cancellation, a move or a second completion would act on the state this one is changing.
-  select candidate.* into session
-  from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted.session_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
-  for no key update;
-  if session.id is null then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
-      details => jsonb_build_object('attempted', action)
-    );
-  end if;
-  -- A hold that reads the units left, while these are given back or used, would read what is no longer so; and two visits
-  -- of one person that overlap would both be completed.
-  perform private.lock_resources(
-    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
-  );
+  session := locked.session;
   as_of := clock_timestamp();
-  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
@@ -567,7 +560,10 @@ begin
     );
   elsif action = 'no_show' then
     perform private.end_sessions(actor, array[session.id], 'no_show', as_of);
-    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, session.id)));
+    return private.success(jsonb_build_object('session', (
+      select to_jsonb(known) from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = session.id
+    )));
   end if;
   wanted.other_day_reason := private.tidy(wanted.other_day_reason);
   return case action
@@ -583,52 +579,21 @@ $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.start_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('start', request, request_id);
-end
-$$;
-
 select private.publish_booking('start_session',
   'scheduled -> in_progress. request is {session_id, actual_start_time?, other_day_reason?}; without a time, now. Seconds '
   'are cut. Outcome body: {session, actualStartTime}. PT400 for a time ahead, or on another local day than booked without '
-  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).'
+  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).',
+  'change_lifecycle', 'start'
 );
-
-create function private.end_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('end', request, request_id);
-end
-$$;
 
 select private.publish_booking('end_session',
   'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
   'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
   'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
   'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
-  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.'
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.',
+  'change_lifecycle', 'end'
 );
-
-create function private.complete_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('complete', request, request_id);
-end
-$$;
 
 select private.publish_booking('complete_session',
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
@@ -640,21 +605,12 @@ select private.publish_booking('complete_session',
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
   'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
-  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.'
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.',
+  'change_lifecycle', 'complete'
 );
-
-create function private.mark_no_show(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('no_show', request, request_id);
-end
-$$;
 
 select private.publish_booking('mark_no_show',
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
-  'Gives the units back.'
+  'Gives the units back.',
+  'change_lifecycle', 'no_show'
 );

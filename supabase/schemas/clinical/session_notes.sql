@@ -90,18 +90,14 @@ grant select on public.session_note_states to authenticated, service_role;
 
 create function private.note_statement(note private.session_note_versions)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array[
-    'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
-    note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
-    private.text_digest(note.ciphertext)
-  ];
-end
-$$;
+return array[
+  'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
+  note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
+  private.text_digest(note.ciphertext)
+];
 comment on function private.note_statement(private.session_note_versions) is
   'What the proof of a version of a note is made over.';
 
@@ -150,60 +146,48 @@ comment on function private.session_facts(public.sessions) is
 
 create function private.attested_facts(organization_id uuid, session_id uuid)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select note.attested
-    from private.session_note_versions as note
-    where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
-      and note.status <> 'draft'
-    order by note.version desc
-    limit 1
-  );
-end
-$$;
+return (
+  select note.attested
+  from private.session_note_versions as note
+  where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
+    and note.status <> 'draft'
+  order by note.version desc
+  limit 1
+);
 comment on function private.attested_facts(uuid, uuid) is 'What the latest signature of a session''s note stands for; null without one.';
 
 create function private.differing_facts(attested jsonb, facts jsonb)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array(
-    -- The names of columns, by which requests call them.
-    select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
-    from jsonb_each(facts) as fact
-    where fact.value is distinct from attested -> fact.key
-    order by fact.key
-  );
-end
-$$;
+return array(
+  -- The names of columns, by which requests call them.
+  select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
+  from jsonb_each(facts) as fact
+  where fact.value is distinct from attested -> fact.key
+  order by fact.key
+);
 comment on function private.differing_facts(jsonb, jsonb) is
   'Which facts of a visit are not as they were signed, by their columns'' names. Empty: all are.';
 
 create function private.undocumentable(session public.sessions, status text)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return case
-    when status = 'draft' and session.status in ('cancelled', 'no_show')
-      then format('The session is %s: it takes no notes.', session.status)
-    when status = 'signed' and session.status not in ('in_progress', 'completed')
-      then format('The session is %s: its note can be signed once the visit has ended.', session.status)
-    when status <> 'draft' and session.status = 'in_progress'
-      and private.session_facts(session) ->> 'actualEndTime' is null
-      then 'When the visit ended is not recorded: end the session, then sign its note.'
-  end;
-end
-$$;
+return case
+  when status = 'draft' and session.status in ('cancelled', 'no_show')
+    then format('The session is %s: it takes no notes.', session.status)
+  when status = 'signed' and session.status not in ('in_progress', 'completed')
+    then format('The session is %s: its note can be signed once the visit has ended.', session.status)
+  when status <> 'draft' and session.status = 'in_progress'
+    and private.session_facts(session) ->> 'actualEndTime' is null
+    then 'When the visit ended is not recorded: end the session, then sign its note.'
+end;
 comment on function private.undocumentable(public.sessions, text) is
   'Why the note of a session takes no version of this status now; null when it does.';
 
@@ -341,44 +325,21 @@ $$;
 comment on function private.record_note_removal() is
   'Trigger: one event for each note whose drafts were removed. Their ciphertext is in the events of their saving.';
 
-create function private.guard_note_state()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Depth 1 is this trigger alone: nobody but the trigger on the versions is writing.
-  if pg_trigger_depth() < 2 then
-    raise exception using
-      errcode = 'restrict_violation',
-      message = 'the state of a note follows its versions',
-      hint = 'Save, sign or amend the note.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_note_state() is
-  'Trigger: nobody writes the state of a note by hand, so that "signed" always means that there is a signed version.';
-
 create function private.note_facts(note private.session_note_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
-    'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
-  ) || case
-    when note.status = 'draft' then '{}'::jsonb
-    else jsonb_build_object(
-      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
-      'attested', note.attested
-    )
-  end;
-end
-$$;
+return jsonb_build_object(
+  'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
+  'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
+) || case
+  when note.status = 'draft' then '{}'::jsonb
+  else jsonb_build_object(
+    'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+    'attested', note.attested
+  )
+end;
 comment on function private.note_facts(private.session_note_versions) is
   'What the audit says of a version: which it is, the SHA-256 of its ciphertext, and its signature.';
 
@@ -395,34 +356,27 @@ create trigger record_note_removal after delete on private.session_note_versions
   for each statement execute function private.record_note_removal();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
+-- Nobody writes the state of a note by hand, so that "signed" always means that there is a signed version: only the
+-- triggers on the versions, and of a correction, do.
 create trigger guard_note_state before insert or update on public.session_note_states
-  for each row execute function private.guard_note_state();
+  for each row
+  when (pg_trigger_depth() = 0)
+  execute function private.refuse_write(
+    'restrict_violation', 'the state of a note follows its versions', 'Save, sign or amend the note.'
+  );
 create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
 
-create function private.refuse_note(
-  actor private.actor, session_id uuid, attempted text, status integer, code text, detail text
-)
+create function private.refuse_note(actor private.actor, session_id uuid, attempted text, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'note.refused', 'note', array[session_id], refuse_note.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => actor.role = 'client'
-    ),
-    private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail)
-  );
-end
-$$;
-comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
-  'The outcome of a refused request about a note, and its audit event; 429 instead of both when there were too many.';
+return private.refuse(
+  actor, 'note.refused', array[session_id], code, detail, details => jsonb_build_object('attempted', attempted)
+);
+comment on function private.refuse_note(private.actor, uuid, text, text, text) is 'As private.refuse, of a note.';
 
 create function private.note_session(actor private.actor, session_id uuid, writing boolean)
 returns public.sessions
@@ -476,23 +430,19 @@ select private.make_readable('{note_request}');
 
 create function private.note_answer(note private.session_note_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
-    'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
-    'signature', case
-      when note.status <> 'draft' then jsonb_build_object(
-        'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
-        'attested', note.attested
-      )
-    end
-  );
-end
-$$;
+return jsonb_build_object(
+  'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
+  'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
+  'signature', case
+    when note.status <> 'draft' then jsonb_build_object(
+      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+      'attested', note.attested
+    )
+  end
+);
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
 create function private.prepare_note(request jsonb, request_id text default null)
@@ -503,17 +453,14 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
   session public.sessions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 403, 'FORBIDDEN',
+      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 'FORBIDDEN',
       'Only the session''s therapist writes and signs its note.'
     );
   end if;
@@ -531,7 +478,9 @@ comment on function private.prepare_note(jsonb, text) is
   'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 
-create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
+create function private.save_note(
+  status text, request jsonb, idempotency_key text default null, request_id text default null
+)
 returns jsonb
 language plpgsql
 security definer
@@ -540,8 +489,10 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(
+    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
   fingerprint bytea;
   outcome jsonb;
@@ -550,16 +501,11 @@ declare
   saved private.session_note_versions;
   as_of timestamptz;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -582,7 +528,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   select * into latest
@@ -593,22 +539,22 @@ begin
 
   if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+      actor, wanted.session_id, attempted, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
     );
   elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
     and save_note.status = 'amended'
   then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+      actor, wanted.session_id, attempted, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
     );
   elsif wanted.base_version <> coalesce(latest.version, 0) then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), wanted.base_version)
     );
   elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
+      actor, wanted.session_id, attempted, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
@@ -632,7 +578,7 @@ begin
     saved.attested := private.session_facts(session);
     if wanted.facts_digest is distinct from private.text_digest(saved.attested::text) then
       return private.refuse_note(
-        actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
         'The session has changed since the note was checked against it. Read both again, then sign.'
       );
     end if;
@@ -640,7 +586,7 @@ begin
   if not private.proof_holds(saved.proof, private.note_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_note(
-      actor, wanted.session_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, wanted.session_id, attempted, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.session_note_versions select saved.*;
@@ -661,38 +607,8 @@ comment on function private.save_note(text, jsonb, text, text) is
   'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
   'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('draft', request, idempotency_key, request_id);
-end
-$$;
-create function private.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('signed', request, idempotency_key, request_id);
-end
-$$;
-create function private.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('amended', request, idempotency_key, request_id);
-end
-$$;
 
-create function private.read_note(request jsonb, request_id text default null)
+create function private.read_note(attempted text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -700,24 +616,33 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
+  exceeded jsonb := private.check_rate('reads');
   session public.sessions;
-  exceeded jsonb;
   note private.session_note_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
   session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
+  elsif attempted = 'history' then
+    perform private.record_event(
+      actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
+      actor_role => actor.role::text
+    );
+    return private.success(jsonb_build_object(
+      'sessionId', wanted.session_id,
+      'versions', coalesce((
+        select jsonb_agg(private.note_answer(kept) order by kept.version)
+        from private.session_note_versions as kept
+        where kept.organization_id = actor.organization_id and kept.session_id = wanted.session_id
+      ), '[]')
+    ));
   end if;
   select * into note
   from private.session_note_versions as candidate
@@ -728,7 +653,7 @@ begin
   limit 1;
   if note.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+      actor, wanted.session_id, 'read', 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
     );
   end if;
   perform private.record_event(
@@ -748,72 +673,30 @@ begin
   ));
 end
 $$;
-comment on function private.read_note(jsonb, text) is
-  'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
-
-create function private.note_history(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.note_request;
-  session public.sessions;
-  exceeded jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  session := private.note_session(actor, wanted.session_id, false);
-  if session.id is null then
-    return private.refuse_note(
-      actor, wanted.session_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
-    );
-  end if;
-  perform private.record_event(
-    actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
-    actor_role => actor.role::text
-  );
-  return private.success(jsonb_build_object(
-    'sessionId', wanted.session_id,
-    'versions', coalesce((
-      select jsonb_agg(private.note_answer(note) order by note.version)
-      from private.session_note_versions as note
-      where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
-    ), '[]')
-  ));
-end
-$$;
-comment on function private.note_history(jsonb, text) is
-  'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
+comment on function private.read_note(text, jsonb, text) is
+  'attempted = read: a version of a note, the newest unless told, sealed, with the wrapped key that opens it. history: its '
+  'versions, oldest first, without what they say. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
 select private.publish('prepare_note',
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.'
 );
-select private.publish('save_note_draft',
+select private.publish('save_note_draft', function_name => 'save_note', first_argument => 'draft', about =>
   'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('sign_note',
+select private.publish('sign_note', function_name => 'save_note', first_argument => 'signed', about =>
   'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('amend_note',
+select private.publish('amend_note', function_name => 'save_note', first_argument => 'amended', about =>
   'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('read_note',
+select private.publish('read_note', first_argument => 'read', about =>
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.'
 );
-select private.publish('note_history',
+select private.publish('note_history', function_name => 'read_note', first_argument => 'history', about =>
   'The versions of a session''s note, without their content. request is {session_id}. Recorded.'
 );

@@ -357,23 +357,7 @@ create trigger b_guard_visit before insert or update on public.session_visits
   when (private.is_direct_write())
   execute function private.guard_visit();
 
-create function private.settle_inserted_visits()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.settle_visits(written.organization_id, written.ids)
-  from (
-    select visit.organization_id, array_agg(visit.session_id) as ids from new_rows as visit group by visit.organization_id
-  ) as written;
-  return null;
-end
-$$;
-comment on function private.settle_inserted_visits() is 'Trigger: visits that are written directly claim their times, or fail.';
-
-create function private.settle_updated_visits()
+create function private.settle_written_visits()
 returns trigger
 language plpgsql
 security definer
@@ -384,7 +368,7 @@ begin
   from (
     select visit.organization_id, array_agg(visit.session_id) as ids,
       array_agg(distinct private.service_date(session.organization_id, session.client_id, visit.actual_start_time)) as former_dates
-    from old_rows as visit
+    from written_rows as visit
     join public.sessions as session
       on session.organization_id = visit.organization_id and session.id = visit.session_id
     group by visit.organization_id
@@ -392,12 +376,14 @@ begin
   return null;
 end
 $$;
-comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
+comment on function private.settle_written_visits() is
+  'Trigger: visits that are written directly claim their times, or fail. written_rows: what an insert has written, or what '
+  'an update has changed, whose days are counted anew.';
 create trigger c_settle_inserted after insert on public.session_visits
-  referencing new table as new_rows for each statement
+  referencing new table as written_rows for each statement
   when (private.is_direct_write())
-  execute function private.settle_inserted_visits();
+  execute function private.settle_written_visits();
 create trigger c_settle_updated after update on public.session_visits
-  referencing old table as old_rows for each statement
+  referencing old table as written_rows for each statement
   when (private.is_direct_write())
-  execute function private.settle_updated_visits();
+  execute function private.settle_written_visits();

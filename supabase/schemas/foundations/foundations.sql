@@ -155,7 +155,14 @@ grant execute on function private.is_direct_write() to authenticated, service_ro
 -- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on. A booking
 -- function is written without the settings, the caller and the errors that all of them have: private.publish_booking adds them.
 
-create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
+create function private.publish(
+  name text,
+  about text,
+  caller text default 'authenticated',
+  answer text default '%s',
+  function_name text default null,
+  first_argument text default null
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -163,19 +170,25 @@ as $$
 declare
   known pg_catalog.pg_proc;
   passed_on text;
+  arguments text;
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
-  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name
+  where candidate.pronamespace = 'private'::regnamespace
+    and candidate.proname = coalesce(publish.function_name, publish.name)
     -- What takes its caller as an argument is for other functions; see private.publish_booking.
     and candidate.proargnames[1] is distinct from 'actor';
-  passed_on := format('private.%I(%s)', name, (
+  arguments := pg_get_function_arguments(known.oid);
+  if first_argument is not null then
+    arguments := regexp_replace(arguments, '^[^,]+, ', '');
+  end if;
+  passed_on := format('private.%I(%s)', known.proname, concat_ws(', ', quote_literal(first_argument), (
     select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
     from unnest(known.proargnames) with ordinality as argument (name, position)
-    where argument.position <= known.pronargs
-  ));
+    where argument.position <= known.pronargs and (first_argument is null or argument.position > 1)
+  )));
   execute format(
     'create function public.%I(%s) returns %s language sql %s set search_path = '''' begin atomic select %s; end',
-    name, pg_get_function_arguments(known.oid), pg_get_function_result(known.oid),
+    name, arguments, pg_get_function_result(known.oid),
     case known.provolatile when 's' then 'stable' else 'volatile' end,
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
@@ -186,11 +199,14 @@ begin
   end if;
 end
 $$;
-comment on function private.publish(text, text, text, text) is
+comment on function private.publish(text, text, text, text, text, text) is
   'Lets apps call the function private.<name> as public.<name>. about is its documentation; caller the role that may call '
-  'it; answer what becomes of its outcome.';
+  'it; answer what becomes of its outcome. function_name: the private function where it has another name, and '
+  'first_argument what it is given before the arguments of apps, where several names stand for one function.';
 
-create function private.publish_booking(name text, about text)
+create function private.publish_booking(
+  name text, about text, function_name text default null, first_argument text default null
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -224,9 +240,11 @@ begin
       array_to_string('private.begin_booking(request_id)'::text || written.proargnames[2:], ', ')
     );
   end if;
-  perform private.publish(name, about, answer => 'private.leave_booking(%s)');
+  perform private.publish(
+    name, about, answer => 'private.leave_booking(%s)', function_name => function_name, first_argument => first_argument
+  );
 end
 $$;
-comment on function private.publish_booking(text, text) is
+comment on function private.publish_booking(text, text, text, text) is
   'Publishes a booking function. What private.<name>(actor, ...) does, it does for the caller, who is asked first: with the '
   'settings of every booking, with PT503 where it gives way to others, and ended by private.leave_booking.';

@@ -50,20 +50,16 @@ create function private.touched_answer(
   leaving_id uuid default null
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'touched', cardinality(session_ids),
-    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
-    'touchedSessionIds', to_jsonb(session_ids[1:100]),
-    'touchedStaffTimes', cardinality(staff_time_ids),
-    'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
-    'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
-  );
-end
-$$;
+return jsonb_build_object(
+  'touched', cardinality(session_ids),
+  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
+  'touchedSessionIds', to_jsonb(session_ids[1:100]),
+  'touchedStaffTimes', cardinality(staff_time_ids),
+  'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
+  'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
+);
 comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) is
   'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
   'the therapist who is no longer there, while the others of a meeting go on without them.';
@@ -80,13 +76,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
   staff_time_ids uuid[] := '{}';
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
     perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
   elsif actor.role not in ('admin', 'super_admin') then
@@ -157,13 +152,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.credential_request :=
     private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
   touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
   end if;

@@ -7,24 +7,13 @@
 
 -- Membership rules -------------------------------------------------------------------------------------------------
 
-create function private.guard_membership()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = 'organization_id and user_id of a membership never change',
-    hint = 'Remove this member and add the other.';
-end
-$$;
-comment on function private.guard_membership() is
-  'Trigger: a membership stays one person''s in one organization, so that its history is hers.';
+-- A membership stays one person's in one organization, so that its history is theirs.
 create trigger guard_membership before update on public.memberships
   for each row
   when ((new.organization_id, new.user_id) is distinct from (old.organization_id, old.user_id))
-  execute function private.guard_membership();
+  execute function private.refuse_write(
+    'restrict_violation', 'organization_id and user_id of a membership never change', 'Remove this member and add the other.'
+  );
 
 create function private.keep_a_super_admin()
 returns trigger
@@ -220,38 +209,25 @@ $$;
 
 create function private.member_answer(member public.memberships, touched jsonb default '{}')
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return private.success(jsonb_build_object(
-    'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
-    'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
-  ) || touched);
-end
-$$;
+return private.success(jsonb_build_object(
+  'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
+  'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
+) || touched);
 comment on function private.member_answer(public.memberships, jsonb) is
   'The outcome of a change of members: the row as it is now, and what it touches.';
 
-create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
+create function private.refuse_member(actor private.actor, user_id uuid, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), refuse_member.code,
-      actor_role => actor.role::text,
-      may_never => actor.role <> 'super_admin'
-    ),
-    private.refusal(status, refuse_member.code, detail)
-  );
-end
-$$;
-comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
-  'The outcome of a refused change of members, and its audit event.';
+return private.refuse(
+  actor, 'membership.refused', array_remove(array[user_id], null), code, detail, may_never => actor.role <> 'super_admin'
+);
+comment on function private.refuse_member(private.actor, uuid, text, text) is
+  'As private.refuse, of a change of members, which only a super_admin makes.';
 
 create function private.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
 returns jsonb
@@ -270,9 +246,9 @@ begin
   elsif not private.words_are_valid(coalesce(add_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
-    return private.refuse_member(actor, null, 404, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
+    return private.refuse_member(actor, null, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
   end if;
 
   insert into public.memberships as existing (organization_id, user_id, role, permissions)
@@ -282,15 +258,20 @@ begin
   on conflict do nothing
   returning existing.* into member;
   if member.user_id is null then
-    return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
+    return private.refuse_member(actor, user_id, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
   perform private.require_same_role(actor);
   return private.member_answer(member);
 end
 $$;
 
-create function private.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null, cancel_sessions boolean default false, reason text default null
+create function private.alter_member(
+  leaves boolean,
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language plpgsql
@@ -306,37 +287,43 @@ declare
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif not private.words_are_valid(coalesce(change_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+  elsif not private.words_are_valid(coalesce(alter_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
-  if change_member.role = 'client' then
+  if leaves or alter_member.role = 'client' then
     touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
     staff_time_ids := private.staff_times_to_come(actor.organization_id, user_id, null);
   end if;
   begin
-    -- While the caller may cancel: it may be their own role.
+    -- While the caller may cancel: it may be their own membership, or role.
     touched := private.touched_answer(
       touched_ids, coalesce(cancel_sessions, false), reason, staff_time_ids, user_id
     );
-    update public.memberships as existing
-    set
-      role = coalesce(change_member.role, existing.role),
-      permissions = coalesce(change_member.permissions, existing.permissions)
-    where existing.organization_id = actor.organization_id and existing.user_id = change_member.user_id
-    returning existing.* into member;
+    if leaves then
+      delete from public.memberships as existing
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    else
+      update public.memberships as existing
+      set
+        role = coalesce(alter_member.role, existing.role),
+        permissions = coalesce(alter_member.permissions, existing.permissions)
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    end if;
   exception
     when restrict_violation then
       return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+        actor, user_id, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
       );
   end;
   if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+    return private.refuse_member(actor, user_id, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
@@ -344,57 +331,22 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
+comment on function private.alter_member(boolean, uuid, public.member_role, text[], boolean, text) is
+  'What public.change_member does and, when the member leaves, private.remove_member.';
 
 create function private.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
-language plpgsql
+language sql
 security definer
 set search_path = ''
-as $$
-declare
-  actor private.actor := private.require_actor();
-  member public.memberships;
-  touched jsonb;
-begin
-  if user_id is null then
-    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
-  end if;
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  begin
-    -- While the caller may cancel: it may be their own membership.
-    touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason,
-      private.staff_times_to_come(actor.organization_id, user_id, null), user_id
-    );
-    delete from public.memberships as existing
-    where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
-    returning existing.* into member;
-  exception
-    when restrict_violation then
-      return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
-      );
-  end;
-  if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
-  end if;
-  if user_id <> actor.user_id then
-    perform private.require_same_role(actor);
-  end if;
-  return private.member_answer(member, touched);
-end
-$$;
+return private.alter_member(true, user_id, cancel_sessions => cancel_sessions, reason => reason);
 
 select private.publish('add_member',
   'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.'
 );
 
-select private.publish_booking('change_member',
+select private.publish_booking('change_member', function_name => 'alter_member', first_argument => 'false', about =>
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
   'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
   'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.'
@@ -501,13 +453,8 @@ begin
     perform private.require_same_role(actor);
   end if;
   if changed is null then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'therapist.refused', 'therapist', array[wanted], 'FORBIDDEN',
-        actor_role => actor.role::text,
-        may_never => actor.role = 'client'
-      ),
-      private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.')
+    return private.refuse(
+      actor, 'therapist.refused', array[wanted], 'FORBIDDEN', 'You may not change this therapist''s hours.'
     );
   end if;
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));

@@ -12,7 +12,7 @@ create table public.authorizations (
   reference text check (length(reference) between 1 and 64),
   approved_units integer not null check (approved_units > 0),
   booked_units integer not null default 0 check (booked_units >= 0),
-  starts_on date not null check (starts_on >= '2000-01-01'),
+  starts_on date not null,
   ends_on date not null check (ends_on >= starts_on and ends_on < '2100-01-01'),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),

@@ -7,7 +7,7 @@ create table public.client_coverages (
   client_id uuid not null,
   payer_id uuid not null,
   priority smallint not null default 1 check (priority between 1 and 9),
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),

@@ -7,7 +7,7 @@ create table public.therapist_credentials (
   organization_id uuid not null,
   therapist_id uuid not null,
   credential text not null check (credential in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D')),
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   level public.provider_level not null generated always as (private.provider_level(credential)) stored,
   primary key (organization_id, therapist_id, valid_from),

@@ -87,7 +87,7 @@ create table public.service_codes (
   max_clients smallint not null default 1,
   supervises boolean not null default true,
   session_type text check (session_type = lower(btrim(session_type)) and session_type <> ''),
-  valid_from date not null check (isfinite(valid_from)),
+  valid_from date not null,
   valid_to date check (valid_to >= valid_from),
   lanes int4multirange not null generated always as (private.pair_lanes(ordinal)) stored,
   check (max_clients >= min_clients),

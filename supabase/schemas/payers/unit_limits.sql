@@ -23,7 +23,7 @@ create table public.unit_limits (
   week_starts_on smallint not null default 7 check (week_starts_on between 1 and 7),
   max_units integer not null check (max_units > 0),
   effect public.limit_effect not null default 'refuse',
-  valid_from date not null default '2000-01-01' check (isfinite(valid_from)),
+  valid_from date not null default '2000-01-01',
   valid_to date check (valid_to >= valid_from),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),

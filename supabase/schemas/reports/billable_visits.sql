@@ -14,7 +14,10 @@ select
   line.client_id,
   visit.client_reference,
   line.payer_id,
-  visit.payer_name,
+  (
+    select payer.name from public.payers as payer
+    where payer.organization_id = month.organization_id and payer.id = line.payer_id
+  ) as payer_name,
   line.cpt_code,
   visit.cpt_modifiers,
   visit.location_type,
@@ -29,25 +32,7 @@ cross join lateral private.day_units(array(
 )) as line
 -- One row by its key, whatever the planner believes of how many there are.
 cross join lateral (
-  select
-    session.cpt_modifiers,
-    session.location_type,
-    (
-      select therapist.display_name
-      from public.therapists as therapist
-      where therapist.organization_id = month.organization_id and therapist.id = line.therapist_id
-    ) as therapist_name,
-    (
-      select client.reference
-      from public.clients as client
-      where client.organization_id = month.organization_id and client.id = line.client_id
-    ) as client_reference,
-    (
-      select payer.name
-      from public.payers as payer
-      where payer.organization_id = month.organization_id and payer.id = line.payer_id
-    ) as payer_name
-  from public.sessions as session
+  select session.* from reports.named_sessions as session
   where session.organization_id = month.organization_id and session.id = line.session_id
   offset 0
 ) as visit;

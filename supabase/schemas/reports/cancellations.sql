@@ -7,12 +7,12 @@ as
 select
   session.organization_id,
   session.start_time,
-  session.start_time at time zone organization.time_zone as local_start,
+  session.local_start,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   case
     when cancellation.attribution = 'client' then 'client'
     when cancellation.attribution = 'staff' and cancellation.cancelled_by = session.therapist_id then 'therapist'
@@ -23,11 +23,7 @@ select
   cancellation.cancelled_by,
   round((extract(epoch from session.start_time - cancellation.cancelled_at) / 3600)::numeric, 1) as notice_hours,
   cancellation.reason
-from public.sessions as session
-join public.organizations as organization on organization.id = session.organization_id
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 join public.session_cancellations as cancellation
   on cancellation.organization_id = session.organization_id and cancellation.session_id = session.id
 where session.status = 'cancelled';

@@ -8,18 +8,15 @@ select
   session.organization_id,
   session.start_time,
   session.id as session_id,
-  therapist.display_name as therapist_name,
-  client.reference as client_reference,
+  session.therapist_name,
+  session.client_reference,
   session.time_zone,
   session.start_time at time zone session.time_zone as local_start,
   session.end_time at time zone session.time_zone as local_end,
   (extract(epoch from session.end_time - session.start_time) / 60)::integer as elapsed_minutes,
   (extract(epoch from (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone))
     / 60)::integer as clock_minutes
-from public.sessions as session
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 where (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone)
   <> session.end_time - session.start_time;
 comment on view reports.clock_change_sessions is

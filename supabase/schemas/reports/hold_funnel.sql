@@ -20,20 +20,8 @@ select
 from public.organizations as organization
 cross join lateral (
   select least(
-    (
-      select batch.created_at
-      from public.hold_batches as batch
-      where batch.organization_id = organization.id
-      order by batch.created_at
-      limit 1
-    ),
-    (
-      select event.recorded_at
-      from audit.events as event
-      where event.organization_id = organization.id
-      order by event.recorded_at
-      limit 1
-    )
+    (select min(batch.created_at) from public.hold_batches as batch where batch.organization_id = organization.id),
+    (select min(event.recorded_at) from audit.events as event where event.organization_id = organization.id)
   ) as first
 ) as begun
 cross join lateral generate_series(

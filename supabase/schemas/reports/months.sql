@@ -12,43 +12,18 @@ select
   (month.start + interval '1 month') at time zone organization.time_zone as ends_at
 from public.organizations as organization
 cross join lateral (
-  select
-    least(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time
-        limit 1
-      ),
-      (
-        select visit.actual_start_time
-        from public.session_visits as visit
-        where visit.organization_id = organization.id and visit.other_day_reason is not null
-        order by visit.actual_start_time
-        limit 1
-      )
-    ) as first,
-    greatest(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time desc
-        limit 1
-      ),
-      (
-        select visit.actual_start_time
-        from public.session_visits as visit
-        where visit.organization_id = organization.id and visit.other_day_reason is not null
-        order by visit.actual_start_time desc
-        limit 1
-      )
-    ) as last
-) as begun
+  select min(session.start_time) as first, max(session.start_time) as last
+  from public.sessions as session
+  where session.organization_id = organization.id
+) as booked
+cross join lateral (
+  select min(visit.actual_start_time) as first, max(visit.actual_start_time) as last
+  from public.session_visits as visit
+  where visit.organization_id = organization.id and visit.other_day_reason is not null
+) as visited
 cross join lateral generate_series(
-  date_trunc('month', begun.first at time zone organization.time_zone),
-  begun.last at time zone organization.time_zone,
+  date_trunc('month', least(booked.first, visited.first) at time zone organization.time_zone),
+  greatest(booked.last, visited.last) at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is

@@ -8,16 +8,13 @@ select
   session.organization_id,
   session.start_time,
   session.id as session_id,
-  therapist.display_name as therapist_name,
-  client.reference as client_reference,
+  session.therapist_name,
+  session.client_reference,
   session.time_zone,
   session.civil_start as booked_for,
   session.start_time at time zone session.time_zone as shows_now,
   (extract(epoch from (session.start_time at time zone session.time_zone) - session.civil_start) / 60)::integer as minutes_off
-from public.sessions as session
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 where session.start_time > now()
   and session.status = 'scheduled'
   and session.start_time at time zone session.time_zone <> session.civil_start

@@ -6,15 +6,11 @@
 
 create function private.is_staff()
 returns boolean
-language plpgsql
+language sql
 stable
 security definer
 set search_path = ''
-as $$
-begin
-  return current_setting('role') not in ('anon', 'authenticated') or coalesce(private.active_role() <> 'client', false);
-end
-$$;
+return current_setting('role') not in ('anon', 'authenticated') or coalesce(private.active_role() <> 'client', false);
 comment on function private.is_staff() is
   'Whether the reader works in a clinic, or is the operator: what payers pay for, and actual times, are staff''s.';
 

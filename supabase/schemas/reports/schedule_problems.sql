@@ -203,7 +203,7 @@ as
 select
   organization.id as organization_id,
   booked.start_time,
-  booked.start_time at time zone organization.time_zone as local_start,
+  booked.local_start,
   found.session_id,
   booked.therapist_id,
   booked.therapist_name,
@@ -221,21 +221,7 @@ cross join lateral private.schedule_problems(organization.id, array(
 )) as found
 cross join lateral (
   -- Looked up for each row that was found, not joined the other way round, which would look for problems once a session.
-  select
-    session.start_time,
-    session.therapist_id,
-    session.client_id,
-    (
-      select therapist.display_name
-      from public.therapists as therapist
-      where therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-    ) as therapist_name,
-    (
-      select client.reference
-      from public.clients as client
-      where client.organization_id = session.organization_id and client.id = session.client_id
-    ) as client_reference
-  from public.sessions as session
+  select session.* from reports.named_sessions as session
   where session.organization_id = organization.id and session.id = found.session_id
   offset 0
 ) as booked;

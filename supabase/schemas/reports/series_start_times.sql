@@ -7,18 +7,15 @@ as
 select
   session.organization_id,
   session.series_id,
-  min(therapist.display_name) as therapist_name,
-  min(client.reference) as client_reference,
+  min(session.therapist_name) as therapist_name,
+  min(session.client_reference) as client_reference,
   session.time_zone,
   (session.start_time at time zone session.time_zone)::time as local_start,
   count(*)::integer as sessions,
   array_agg(distinct (extract(epoch from
     (session.start_time at time zone session.time_zone) - (session.start_time at time zone 'UTC')) / 60)::integer)
     as utc_offsets_minutes
-from public.sessions as session
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 where session.series_id is not null
 group by session.organization_id, session.series_id, session.time_zone,
   (session.start_time at time zone session.time_zone)::time;

@@ -11,7 +11,7 @@ select
   entry.organization_id,
   entry.service_date,
   entry.owner_id as session_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   entry.client_id,
   client.reference as client_reference,
   entry.cpt_code,
@@ -21,9 +21,8 @@ select
   entry.total_units - entry.units as units_beyond
 from public.authorization_units as entry
 left join public.clients as client on client.organization_id = entry.organization_id and client.id = entry.client_id
-left join public.sessions as session on session.organization_id = entry.organization_id and session.id = entry.owner_id
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join reports.named_sessions as session
+  on session.organization_id = entry.organization_id and session.id = entry.owner_id
 where entry.units < entry.total_units
   and entry.needs_authorization
   and entry.state <> 'held';

@@ -10,15 +10,12 @@ select
   day.date as service_date,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   session.cpt_code,
   ended.valid_to as code_ended_on
-from public.sessions as session
-join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+from reports.named_sessions as session
 cross join lateral (
   select private.service_date(session.organization_id, session.client_id, session.start_time) as date
 ) as day
@@ -30,6 +27,8 @@ left join lateral (
     and version.valid_to < day.date
 ) as ended on true
 where session.cpt_code is not null
+  -- For those who may read both: not for parents, nor for a former therapist of the client.
+  and (session.therapist_name, session.client_reference) is not null
   and session.status in ('scheduled', 'in_progress')
   -- What is older is not to be rendered any more.
   and session.start_time > now() - interval '60 days'

@@ -50,8 +50,15 @@ cross join lateral (
           and dated.ends_at > week.starts_at
           and dated.starts_at < week.ends_at
       ) as dated
+      cross join lateral (
+        select coalesce(range_agg(tstzrange(closure.starts_at, closure.ends_at)), '{}') as during
+        from public.organization_closures as closure
+        where closure.organization_id = therapist.organization_id
+          and closure.ends_at > week.starts_at
+          and closure.starts_at < week.ends_at
+      ) as closed
       cross join lateral unnest(
-        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off)
+        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off - closed.during)
           -- Whoever was archived works no hours from then on.
           * tstzmultirange(tstzrange(null, therapist.deleted_at))
       ) as span

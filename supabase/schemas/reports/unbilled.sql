@@ -10,9 +10,9 @@ select
   day.date as service_date,
   session.id as session_id,
   session.therapist_id,
-  therapist.display_name as therapist_name,
+  session.therapist_name,
   session.client_id,
-  client.reference as client_reference,
+  session.client_reference,
   array['not_completed'] as reasons,
   -- Where the client lives it may be tomorrow already.
   greatest(0, today.date - day.date) as days_waiting
@@ -37,15 +37,12 @@ cross join lateral (
     and visit.actual_start_time >= month.starts_at and visit.actual_start_time < month.ends_at
 ) as open
 cross join lateral (
-  select known.* from public.sessions as known
+  select known.* from reports.named_sessions as known
   where known.organization_id = month.organization_id and known.id = open.id offset 0
 ) as session
 cross join lateral (
   select private.service_date(session.organization_id, session.client_id, open.begun) as date offset 0
 ) as day
-left join public.therapists as therapist
-  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
 where session.status in ('scheduled', 'in_progress')
   and session.end_time < now()
 union all

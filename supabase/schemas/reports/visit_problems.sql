@@ -1,26 +1,7 @@
 -- Purpose: what a biller or an auditor would object to in a completed visit.
--- Objects: private.unlike_signature, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
+-- Objects: private.visit_overlaps, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
 -- Watch for: a new problem is one more branch of private.visit_problems. It runs as its owner and is told only sessions
 --            that the reader may see, as private.rendered_services is.
-
-create function private.unlike_signature(organization_id uuid, session_id uuid)
-returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select private.differing_facts(
-      private.attested_facts(session.organization_id, session.id), private.session_facts(session)
-    )
-    from public.sessions as session
-    where session.organization_id = unlike_signature.organization_id and session.id = unlike_signature.session_id
-  );
-end
-$$;
-comment on function private.unlike_signature(uuid, uuid) is
-  'Which facts of a visit are not as its note was signed, by their columns'' names; all of them without a signature.';
 
 create function private.visit_overlaps(organization_id uuid, session_ids uuid[])
 returns table (session_id uuid, other_session_id uuid, problem text)
@@ -215,9 +196,11 @@ begin
   select judged.id, judged.service_date, judged.payer_id, 'signature_differs',
     coalesce(nullif(array_to_string(signed.differing, ', '), ''), 'corrected since, and not amended')
   from judged
+  join public.sessions as session on session.organization_id = judged.organization_id and session.id = judged.id
   cross join lateral (
-    select case when judged.note_status not in ('none', 'draft') then private.unlike_signature(judged.organization_id, judged.id) end
-      as differing
+    select case when judged.note_status not in ('none', 'draft') then private.differing_facts(
+      private.attested_facts(judged.organization_id, judged.id), private.session_facts(session)
+    ) end as differing
   ) as signed
   where signed.differing <> '{}' or judged.note_status = 'needs_amendment'
   union all
@@ -262,20 +245,7 @@ cross join lateral private.visit_problems(
   month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
 ) as found
 cross join lateral (
-  select
-    session.therapist_id,
-    session.client_id,
-    (
-      select therapist.display_name
-      from public.therapists as therapist
-      where therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
-    ) as therapist_name,
-    (
-      select client.reference
-      from public.clients as client
-      where client.organization_id = session.organization_id and client.id = session.client_id
-    ) as client_reference
-  from public.sessions as session
+  select session.* from reports.named_sessions as session
   where session.organization_id = month.organization_id and session.id = found.session_id
   offset 0
 ) as visit;

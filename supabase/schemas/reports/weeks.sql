@@ -15,43 +15,18 @@ select
   (week.start + interval '7 days') at time zone organization.time_zone as ends_at
 from public.organizations as organization
 cross join lateral (
-  select
-    least(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time
-        limit 1
-      ),
-      (
-        select taken.start_time
-        from public.staff_times as taken
-        where taken.organization_id = organization.id
-        order by taken.start_time
-        limit 1
-      )
-    ) as first,
-    greatest(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time desc
-        limit 1
-      ),
-      (
-        select taken.start_time
-        from public.staff_times as taken
-        where taken.organization_id = organization.id
-        order by taken.start_time desc
-        limit 1
-      )
-    ) as last
+  select min(session.start_time) as first, max(session.start_time) as last
+  from public.sessions as session
+  where session.organization_id = organization.id
 ) as booked
+cross join lateral (
+  select min(taken.start_time) as first, max(taken.start_time) as last
+  from public.staff_times as taken
+  where taken.organization_id = organization.id
+) as staff
 cross join lateral generate_series(
-  date_trunc('week', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('week', least(booked.first, staff.first) at time zone organization.time_zone),
+  greatest(booked.last, staff.last) at time zone organization.time_zone,
   interval '1 week'
 ) as week (start);
 comment on view reports.weeks is

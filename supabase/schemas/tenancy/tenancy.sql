@@ -18,16 +18,12 @@ create index organizations_time_zone_idx on public.organizations (time_zone);
 
 create function private.words_are_valid(words text[], most integer, pattern text)
 returns boolean
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return coalesce(array_ndims(words), 1) = 1
-    and cardinality(words) <= most
-    and not exists (select 1 from unnest(words) as word (value) where word.value is null or word.value !~ pattern);
-end
-$$;
+return coalesce(array_ndims(words), 1) = 1
+  and cardinality(words) <= most
+  and not exists (select 1 from unnest(words) as word (value) where word.value is null or word.value !~ pattern);
 comment on function private.words_are_valid(text[], integer, text) is
   'Whether a list is a plain one, has at most so many words, and each of them, none null, has this form.';
 grant execute on function private.words_are_valid(text[], integer, text) to authenticated, service_role;
@@ -60,33 +56,29 @@ create index active_organizations_membership_idx on private.active_organizations
 
 create function private.availability_hours_are_valid(hours jsonb)
 returns boolean
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return hours is null or (
-    jsonb_typeof(hours) = 'object'
-    and not exists (
-      select 1
-      from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
-      where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
-        or jsonb_typeof(day.windows) <> 'array'
-        or jsonb_array_length(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end) > 12
-        or exists (
-          select 1
-          from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
-            as item (value)
-          where jsonb_typeof(item.value) <> 'object'
-            or case jsonb_typeof(item.value) when 'object' then item.value - 'start' - 'end' <> '{}' end
-            or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
-            or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
-            or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
-        )
-    )
-  );
-end
-$$;
+return hours is null or (
+  jsonb_typeof(hours) = 'object'
+  and not exists (
+    select 1
+    from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
+    where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
+      or jsonb_typeof(day.windows) <> 'array'
+      or jsonb_array_length(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end) > 12
+      or exists (
+        select 1
+        from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
+          as item (value)
+        where jsonb_typeof(item.value) <> 'object'
+          or case jsonb_typeof(item.value) when 'object' then item.value - 'start' - 'end' <> '{}' end
+          or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
+          or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
+          or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
+      )
+  )
+);
 comment on function private.availability_hours_are_valid(jsonb) is
   'True for null (no limit) or {"monday": [{"start": "08:00", "end": "18:00"}], ...}: lower-case English day names, '
   'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end, at most 12 windows a day.';
@@ -174,8 +166,8 @@ create table public.availability_exceptions (
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
   kind public.availability_exception_kind not null,
-  starts_at timestamptz not null check (isfinite(starts_at)),
-  ends_at timestamptz not null check (isfinite(ends_at)),
+  starts_at timestamptz not null,
+  ends_at timestamptz not null,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
@@ -603,6 +595,18 @@ begin
 end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
+
+create function private.refuse_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using errcode = tg_argv[0], message = tg_argv[1], hint = coalesce(tg_argv[2], '');
+end
+$$;
+comment on function private.refuse_write() is
+  'Trigger: refuses a write that its condition finds. Arguments: the SQLSTATE''s name, the message and, if any, the hint.';
 
 create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
