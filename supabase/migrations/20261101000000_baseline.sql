@@ -156,7 +156,8 @@ grant execute on function private.is_direct_write() to authenticated, service_ro
 
 -- What apps may call -----------------------------------------------------------------------------------------------
 -- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
--- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
+-- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on. A booking
+-- function is written without the settings, the caller and the errors that all of them have: private.publish_booking adds them.
 
 create function private.publish(
   name text,
@@ -7507,22 +7508,7 @@ $$;
 comment on function private.relane_clients(uuid, uuid[]) is
   'Gives what these clients have ahead the lanes of today''s rules, or refuses with restrict_violation (23001).';
 
-create function private.relane_after_coverage()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.relane_clients(new.organization_id, array[new.client_id]);
-  return null;
-end
-$$;
-comment on function private.relane_after_coverage() is 'Trigger: a client''s bookings follow their payers'' rules.';
-create trigger b_relane after insert or update on public.client_coverages
-  for each row execute function private.relane_after_coverage();
-
-create function private.relane_after_rule()
+create function private.relane_after_change()
 returns trigger
 language plpgsql
 security definer
@@ -7533,11 +7519,15 @@ begin
     select distinct coverage.client_id
     from public.client_coverages as coverage
     where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+      and (tg_table_name <> 'client_coverages' or coverage.id = new.id)
   ));
   return null;
 end
 $$;
-comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
+comment on function private.relane_after_change() is
+  'Trigger: a client''s bookings follow their coverage, and those of a payer''s clients its rules.';
+create trigger b_relane after insert or update on public.client_coverages
+  for each row execute function private.relane_after_change();
 create trigger a_take_organization before insert or update on public.payer_concurrency_rules
   for each statement
   when (private.is_direct_write())
@@ -7545,7 +7535,7 @@ create trigger a_take_organization before insert or update on public.payer_concu
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
 create trigger b_relane after insert or update on public.payer_concurrency_rules
-  for each row execute function private.relane_after_rule();
+  for each row execute function private.relane_after_change();
 
 -- === schemas/booking/closures.sql ===
 
@@ -12444,8 +12434,7 @@ select private.publish_booking('recode_sessions',
 -- === schemas/booking/waitlist.sql ===
 
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
--- Objects: waitlist_entries; freed_slots, the queue; queue_freed, wake_slots; offer_freed_slot; offer_freed_slots for the
---          caller.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, wake_slots; offer_next; offer_freed_slots for the caller.
 -- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
 --            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
 --            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
@@ -12517,7 +12506,7 @@ create table private.freed_slots (
   primary key (organization_id, id)
 );
 comment on table private.freed_slots is
-  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slot drains it.';
+  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_next drains it.';
 comment on column private.freed_slots.declined_ids is
   'Entries that let this slot go, or cannot have it: they are not asked again.';
 comment on column private.freed_slots.blocked_ids is
@@ -13091,46 +13080,25 @@ comment on function private.offer_next(uuid) is
   'One step of the queue: offers that lapsed are reopened, or one freed slot is offered to the next in line, put to sleep '
   'or given up. Call it in a transaction of its own.';
 
-create function private.offer_freed_slot(organization_id uuid)
+create function private.offer_freed_slots(actor private.actor)
 returns jsonb
 language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-  perform private.enter_booking();
-  return private.offer_next(organization_id);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
-end
-$$;
-comment on function private.offer_freed_slot(uuid) is
-  'One step of an organization''s queue: {offered, pending}. Call it until pending is 0, each time in a transaction of its '
-  'own.';
-
-create function private.offer_freed_slots(request_id text default null)
-returns jsonb
-language plpgsql
-security definer
 set search_path = ''
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   outcome jsonb;
 begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  outcome := private.offer_freed_slot(actor.organization_id);
+  outcome := private.offer_next(actor.organization_id);
   perform private.require_same_role(actor);
   return outcome;
 end
 $$;
-comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
+comment on function private.offer_freed_slots(private.actor) is
+  'One step of the queue of the caller''s organization: {offered, pending}. Call it until pending is 0, each time in a '
+  'transaction of its own.';
 
 -- === schemas/booking/sweep.sql ===
 
@@ -16160,8 +16128,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
-  'when clocks change; a time that does not change keeps its instant.';
+  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of '
+  'each one''s own zone, so 09:00 stays 09:00 when clocks change; a time that does not change keeps its instant.';
 
 create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
 returns void
@@ -18761,17 +18729,13 @@ comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) 
 
 -- Archiving --------------------------------------------------------------------------------------------------------
 
-create function private.archive(request jsonb, request_id text default null)
+create function private.archive(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.begin_request(request_id);
   wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
@@ -18820,9 +18784,6 @@ begin
       touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, staff_time_ids, wanted.therapist_id
     )
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -18837,17 +18798,13 @@ select private.publish_booking('archive',
 
 -- Levels -----------------------------------------------------------------------------------------------------------
 
-create function private.set_credential(request jsonb, request_id text default null)
+create function private.set_credential(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.begin_request(request_id);
   wanted private.credential_request :=
     private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
@@ -18885,9 +18842,6 @@ begin
     jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
     || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason)
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -21940,16 +21894,12 @@ comment on function private.write_correction(
   'Writes a corrected visit, keeps what was before as a version, and counts its units anew: what goes beyond the '
   'authorization is entered as beyond it. Returns its units, null when it is not completed any more.';
 
-create function private.correct_visit(request jsonb, request_id text default null)
+create function private.correct_visit(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.correction_request := private.read_correction_request(request);
   locked record;
   session public.sessions;
@@ -22048,9 +21998,6 @@ begin
       then private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of))
     else '{}'
   end);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

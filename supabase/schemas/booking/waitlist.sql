@@ -1,6 +1,5 @@
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
--- Objects: waitlist_entries; freed_slots, the queue; queue_freed, wake_slots; offer_freed_slot; offer_freed_slots for the
---          caller.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, wake_slots; offer_next; offer_freed_slots for the caller.
 -- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
 --            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
 --            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
@@ -72,7 +71,7 @@ create table private.freed_slots (
   primary key (organization_id, id)
 );
 comment on table private.freed_slots is
-  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slot drains it.';
+  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_next drains it.';
 comment on column private.freed_slots.declined_ids is
   'Entries that let this slot go, or cannot have it: they are not asked again.';
 comment on column private.freed_slots.blocked_ids is
@@ -646,43 +645,22 @@ comment on function private.offer_next(uuid) is
   'One step of the queue: offers that lapsed are reopened, or one freed slot is offered to the next in line, put to sleep '
   'or given up. Call it in a transaction of its own.';
 
-create function private.offer_freed_slot(organization_id uuid)
+create function private.offer_freed_slots(actor private.actor)
 returns jsonb
 language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-  perform private.enter_booking();
-  return private.offer_next(organization_id);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
-end
-$$;
-comment on function private.offer_freed_slot(uuid) is
-  'One step of an organization''s queue: {offered, pending}. Call it until pending is 0, each time in a transaction of its '
-  'own.';
-
-create function private.offer_freed_slots(request_id text default null)
-returns jsonb
-language plpgsql
-security definer
 set search_path = ''
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   outcome jsonb;
 begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  outcome := private.offer_freed_slot(actor.organization_id);
+  outcome := private.offer_next(actor.organization_id);
   perform private.require_same_role(actor);
   return outcome;
 end
 $$;
-comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
+comment on function private.offer_freed_slots(private.actor) is
+  'One step of the queue of the caller''s organization: {offered, pending}. Call it until pending is 0, each time in a '
+  'transaction of its own.';

@@ -452,16 +452,12 @@ comment on function private.write_correction(
   'Writes a corrected visit, keeps what was before as a version, and counts its units anew: what goes beyond the '
   'authorization is entered as beyond it. Returns its units, null when it is not completed any more.';
 
-create function private.correct_visit(request jsonb, request_id text default null)
+create function private.correct_visit(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.correction_request := private.read_correction_request(request);
   locked record;
   session public.sessions;
@@ -560,9 +556,6 @@ begin
       then private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of))
     else '{}'
   end);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

@@ -66,17 +66,13 @@ comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) 
 
 -- Archiving --------------------------------------------------------------------------------------------------------
 
-create function private.archive(request jsonb, request_id text default null)
+create function private.archive(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.begin_request(request_id);
   wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
@@ -125,9 +121,6 @@ begin
       touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, staff_time_ids, wanted.therapist_id
     )
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -142,17 +135,13 @@ select private.publish_booking('archive',
 
 -- Levels -----------------------------------------------------------------------------------------------------------
 
-create function private.set_credential(request jsonb, request_id text default null)
+create function private.set_credential(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.begin_request(request_id);
   wanted private.credential_request :=
     private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
@@ -190,9 +179,6 @@ begin
     jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
     || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason)
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

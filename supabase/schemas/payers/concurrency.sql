@@ -93,22 +93,7 @@ $$;
 comment on function private.relane_clients(uuid, uuid[]) is
   'Gives what these clients have ahead the lanes of today''s rules, or refuses with restrict_violation (23001).';
 
-create function private.relane_after_coverage()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.relane_clients(new.organization_id, array[new.client_id]);
-  return null;
-end
-$$;
-comment on function private.relane_after_coverage() is 'Trigger: a client''s bookings follow their payers'' rules.';
-create trigger b_relane after insert or update on public.client_coverages
-  for each row execute function private.relane_after_coverage();
-
-create function private.relane_after_rule()
+create function private.relane_after_change()
 returns trigger
 language plpgsql
 security definer
@@ -119,11 +104,15 @@ begin
     select distinct coverage.client_id
     from public.client_coverages as coverage
     where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+      and (tg_table_name <> 'client_coverages' or coverage.id = new.id)
   ));
   return null;
 end
 $$;
-comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
+comment on function private.relane_after_change() is
+  'Trigger: a client''s bookings follow their coverage, and those of a payer''s clients its rules.';
+create trigger b_relane after insert or update on public.client_coverages
+  for each row execute function private.relane_after_change();
 create trigger a_take_organization before insert or update on public.payer_concurrency_rules
   for each statement
   when (private.is_direct_write())
@@ -131,4 +120,4 @@ create trigger a_take_organization before insert or update on public.payer_concu
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
 create trigger b_relane after insert or update on public.payer_concurrency_rules
-  for each row execute function private.relane_after_rule();
+  for each row execute function private.relane_after_change();
