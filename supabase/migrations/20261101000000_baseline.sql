@@ -2916,6 +2916,25 @@ comment on function private.take_written_organization() is
   'Trigger: a direct write has its organization to itself until it commits. Without a token (service_role, SQL) the '
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
+create function private.write_alone(table_names text[], events text default 'insert or update')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  name text;
+begin
+  foreach name in array table_names loop
+    execute format(
+      'create trigger a_take_organization before %s on public.%I for each statement '
+      'when (private.is_direct_write()) execute function private.take_written_organization()', events, name
+    );
+  end loop;
+end
+$$;
+comment on function private.write_alone(text[], text) is
+  'Lets direct writes of these tables take their organization alone, before they have locked a row.';
+
 create function private.take_row_organization(organization_id uuid, table_name name)
 returns void
 language plpgsql
@@ -7351,10 +7370,7 @@ $$;
 comment on function private.guard_coverage() is
   'Trigger: a coverage, or what an authorization is of, changes with its organization to itself.';
 
-create trigger a_take_organization before insert or update on public.authorizations
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{authorizations,client_coverages,payer_rules,payer_code_rules}');
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
@@ -7367,36 +7383,21 @@ create trigger refuse_booked_units before update of booked_units on public.autho
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
-create trigger a_take_organization before insert on public.authorization_codes
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{authorization_codes}', 'insert');
 create trigger b_guard_code before insert on public.authorization_codes
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert on public.authorization_codes
   referencing new table as new_rows
   for each statement execute function private.recount_after_codes();
-create trigger a_take_organization before insert or update on public.client_coverages
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
 
-create trigger a_take_organization before insert or update on public.payer_rules
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_rule before insert or update on public.payer_rules
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_rules
   for each row execute function private.recount_after_rule();
-create trigger a_take_organization before insert or update on public.payer_code_rules
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_rule before insert or update on public.payer_code_rules
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_code_rules
@@ -7528,10 +7529,7 @@ comment on function private.relane_after_change() is
   'Trigger: a client''s bookings follow their coverage, and those of a payer''s clients its rules.';
 create trigger b_relane after insert or update on public.client_coverages
   for each row execute function private.relane_after_change();
-create trigger a_take_organization before insert or update on public.payer_concurrency_rules
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{payer_concurrency_rules}');
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
 create trigger b_relane after insert or update on public.payer_concurrency_rules
@@ -9019,24 +9017,6 @@ $$;
 comment on function private.services_of_slots(private.slot[], uuid) is
   'The services of a request, for its units. A hold that names no service takes its units when it is confirmed as one.';
 
-create function private.write_hold(batch public.hold_batches, slots private.slot[])
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  with written as (insert into public.hold_batches values (batch.*))
-  insert into public.session_holds (
-    organization_id, id, batch_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time,
-    time_zone, civil_start, lanes
-  )
-  select batch.organization_id, slot.hold_id, batch.id, slot.occurrence_index, slot.hold_key, slot.client_id,
-    slot.group_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
-  from unnest(slots) as slot;
-end
-$$;
-comment on function private.write_hold(public.hold_batches, private.slot[]) is 'Writes a batch and its holds.';
-
 create function private.held_answer(batch public.hold_batches, slots private.slot[])
 returns jsonb
 language plpgsql
@@ -9281,7 +9261,14 @@ begin
         and hold.session_id = any (array(select slot.session_id from unnest(slots) as slot)) and hold.status = 'held'
     ), as_of);
   end if;
-  perform private.write_hold(batch, slots);
+  with written as (insert into public.hold_batches values (batch.*))
+  insert into public.session_holds (
+    organization_id, id, batch_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time,
+    time_zone, civil_start, lanes
+  )
+  select batch.organization_id, slot.hold_id, batch.id, slot.occurrence_index, slot.hold_key, slot.client_id,
+    slot.group_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+  from unnest(slots) as slot;
   if moving and not private.sync_claims(actor.organization_id, array[batch.id], as_of) then
     perform private.raise_busy();
   end if;
@@ -10710,7 +10697,12 @@ begin
     when 'confirmed' then
       cause := private.listing_issue(batch, holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(holds, (wanted.session).client_id));
+        select jsonb_agg(to_jsonb(session)) into made
+        from unnest(holds) as hold
+        join public.sessions as session
+          on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
+        where hold.status = 'confirmed';
+        return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
       end if;
     else
       booker := private.who_may_book(actor, batch.therapist_id, held.client_ids, batch.room_id);
@@ -10832,25 +10824,6 @@ $$;
 comment on function private.rounded_minutes(timestamptz, timestamptz) is
   'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
   'Claims Processing Manual, chapter 5, section 20.2).';
-
-create function private.confirmed_answer(holds public.session_holds[], named_id uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return private.confirmed_body((
-    select jsonb_agg(to_jsonb(session))
-    from unnest(holds) as hold
-    join public.sessions as session
-      on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
-    where hold.status = 'confirmed'
-  ), holds, named_id);
-end
-$$;
-comment on function private.confirmed_answer(public.session_holds[], uuid) is
-  'The body of a confirmation that has taken place already: the sessions as they are now.';
 
 create function private.confirmed_body(made jsonb, holds public.session_holds[], named_id uuid)
 returns jsonb
@@ -12540,10 +12513,7 @@ $$;
 comment on function private.close_with_date() is 'Trigger: an entry that gets a closing date is closed.';
 create trigger b_close_with_date before insert or update on public.waitlist_entries
   for each row execute function private.close_with_date();
-create trigger a_take_organization before insert or update on public.waitlist_entries
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{waitlist_entries}');
 
 alter table public.waitlist_entries enable row level security;
 create policy role_scoped_select on public.waitlist_entries for select to authenticated
@@ -12977,21 +12947,19 @@ begin
     return true;
   elsif outcome ->> 'code' = 'ROOM_CONFLICT' and outcome ->> 'retryAfter' is null then
     -- The room is somebody else's by now, the therapist's time may still be had.
-    update private.freed_slots as passed
-    set room_id = null
-    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+    slot.room_id := null;
   elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' in (
     'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED'
   ) then
-    update private.freed_slots as passed
-    set blocked_ids = passed.blocked_ids || entry.id,
-      blocked_until = greatest(passed.blocked_until, (outcome ->> 'retryAfter')::timestamptz)
-    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+    slot.blocked_ids := slot.blocked_ids || entry.id;
+    slot.blocked_until := greatest(slot.blocked_until, (outcome ->> 'retryAfter')::timestamptz);
   else
-    update private.freed_slots as passed
-    set declined_ids = passed.declined_ids || entry.id
-    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+    slot.declined_ids := slot.declined_ids || entry.id;
   end if;
+  update private.freed_slots as passed
+  set room_id = slot.room_id, blocked_ids = slot.blocked_ids, blocked_until = slot.blocked_until,
+    declined_ids = slot.declined_ids
+  where passed.organization_id = slot.organization_id and passed.id = slot.id;
   return false;
 end
 $$;
@@ -13661,10 +13629,7 @@ end
 $$;
 comment on function private.settle_groups() is 'Trigger: a group that was moved directly claims its new place, with its members.';
 
-create trigger a_take_organization before insert or update on public.sessions
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{sessions,session_groups}');
 create trigger b_prepare_session before insert or update on public.sessions
   for each row
   when (private.is_direct_write())
@@ -13678,10 +13643,6 @@ create trigger c_settle_updated after update on public.sessions
   when (private.is_direct_write())
   execute function private.settle_updated();
 
-create trigger a_take_organization before insert or update on public.session_groups
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_group before insert or update on public.session_groups
   for each row
   when (private.is_direct_write())
@@ -14092,10 +14053,7 @@ $$;
 comment on function private.settle_staff_time_members() is
   'Trigger: who was added to a staff time directly is blocked by it, and who was removed is free.';
 
-create trigger a_take_organization before insert or update on public.staff_times
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{staff_times}');
 create trigger b_prepare_staff_time before insert or update on public.staff_times
   for each row
   when (private.is_direct_write())
@@ -14109,10 +14067,7 @@ create trigger c_settle_updated after update on public.staff_times
   when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 
-create trigger a_take_organization before insert or update or delete on public.staff_time_members
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{staff_time_members}', 'insert or update or delete');
 create trigger b_prepare_member before insert or update or delete on public.staff_time_members
   for each row
   when (private.is_direct_write())
@@ -15819,26 +15774,6 @@ end
 $$;
 comment on function private.staff_answer(uuid, uuid[]) is 'The body of an answer about staff times, in the order asked.';
 
-create function private.record_staff_override(
-  actor private.actor,
-  staff_time_ids uuid[],
-  reason text,
-  as_of timestamptz
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'override.availability', 'staff_time', staff_time_ids, as_of,
-    actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
-  );
-end
-$$;
-comment on function private.record_staff_override(private.actor, uuid[], text, timestamptz) is
-  'The audit event of staff times that an admin placed outside hours or in a closure.';
-
 -- Entering -----------------------------------------------------------------------------------------------------------------
 
 create function private.read_staff_time_request(request jsonb, actor private.actor)
@@ -15951,7 +15886,10 @@ begin
     details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
   );
   if (issue -> 'overridden')::boolean then
-    perform private.record_staff_override(actor, new_ids, reason, as_of);
+    perform private.record_event(
+      actor.organization_id, 'override.availability', 'staff_time', new_ids, as_of,
+      actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+    );
   end if;
   return private.kept(actor, 'add-staff-time', idempotency_key, fingerprint, private.success(
     private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id)
@@ -16267,7 +16205,10 @@ begin
     after => private.staff_time_facts(actor.organization_id, target_ids)
   );
   if (issue -> 'overridden')::boolean then
-    perform private.record_staff_override(actor, target_ids, reason, as_of);
+    perform private.record_event(
+      actor.organization_id, 'override.availability', 'staff_time', target_ids, as_of,
+      actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+    );
   end if;
   return private.success(private.staff_answer(actor.organization_id, target_ids));
 end
@@ -20514,10 +20455,7 @@ end
 $$;
 comment on function private.guard_visit() is
   'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
-create trigger a_take_organization before insert or update on public.session_visits
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{session_visits}');
 create trigger refuse_counted before update of units, started_by, completed_by on public.session_visits
   for each row
   when (

@@ -690,7 +690,12 @@ begin
     when 'confirmed' then
       cause := private.listing_issue(batch, holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(holds, (wanted.session).client_id));
+        select jsonb_agg(to_jsonb(session)) into made
+        from unnest(holds) as hold
+        join public.sessions as session
+          on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
+        where hold.status = 'confirmed';
+        return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
       end if;
     else
       booker := private.who_may_book(actor, batch.therapist_id, held.client_ids, batch.room_id);
@@ -812,25 +817,6 @@ $$;
 comment on function private.rounded_minutes(timestamptz, timestamptz) is
   'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
   'Claims Processing Manual, chapter 5, section 20.2).';
-
-create function private.confirmed_answer(holds public.session_holds[], named_id uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return private.confirmed_body((
-    select jsonb_agg(to_jsonb(session))
-    from unnest(holds) as hold
-    join public.sessions as session
-      on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
-    where hold.status = 'confirmed'
-  ), holds, named_id);
-end
-$$;
-comment on function private.confirmed_answer(public.session_holds[], uuid) is
-  'The body of a confirmation that has taken place already: the sessions as they are now.';
 
 create function private.confirmed_body(made jsonb, holds public.session_holds[], named_id uuid)
 returns jsonb

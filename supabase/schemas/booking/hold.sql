@@ -435,24 +435,6 @@ $$;
 comment on function private.services_of_slots(private.slot[], uuid) is
   'The services of a request, for its units. A hold that names no service takes its units when it is confirmed as one.';
 
-create function private.write_hold(batch public.hold_batches, slots private.slot[])
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  with written as (insert into public.hold_batches values (batch.*))
-  insert into public.session_holds (
-    organization_id, id, batch_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time,
-    time_zone, civil_start, lanes
-  )
-  select batch.organization_id, slot.hold_id, batch.id, slot.occurrence_index, slot.hold_key, slot.client_id,
-    slot.group_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
-  from unnest(slots) as slot;
-end
-$$;
-comment on function private.write_hold(public.hold_batches, private.slot[]) is 'Writes a batch and its holds.';
-
 create function private.held_answer(batch public.hold_batches, slots private.slot[])
 returns jsonb
 language plpgsql
@@ -697,7 +679,14 @@ begin
         and hold.session_id = any (array(select slot.session_id from unnest(slots) as slot)) and hold.status = 'held'
     ), as_of);
   end if;
-  perform private.write_hold(batch, slots);
+  with written as (insert into public.hold_batches values (batch.*))
+  insert into public.session_holds (
+    organization_id, id, batch_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time,
+    time_zone, civil_start, lanes
+  )
+  select batch.organization_id, slot.hold_id, batch.id, slot.occurrence_index, slot.hold_key, slot.client_id,
+    slot.group_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+  from unnest(slots) as slot;
   if moving and not private.sync_claims(actor.organization_id, array[batch.id], as_of) then
     perform private.raise_busy();
   end if;

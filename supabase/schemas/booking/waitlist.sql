@@ -105,10 +105,7 @@ $$;
 comment on function private.close_with_date() is 'Trigger: an entry that gets a closing date is closed.';
 create trigger b_close_with_date before insert or update on public.waitlist_entries
   for each row execute function private.close_with_date();
-create trigger a_take_organization before insert or update on public.waitlist_entries
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{waitlist_entries}');
 
 alter table public.waitlist_entries enable row level security;
 create policy role_scoped_select on public.waitlist_entries for select to authenticated
@@ -542,21 +539,19 @@ begin
     return true;
   elsif outcome ->> 'code' = 'ROOM_CONFLICT' and outcome ->> 'retryAfter' is null then
     -- The room is somebody else's by now, the therapist's time may still be had.
-    update private.freed_slots as passed
-    set room_id = null
-    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+    slot.room_id := null;
   elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' in (
     'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED'
   ) then
-    update private.freed_slots as passed
-    set blocked_ids = passed.blocked_ids || entry.id,
-      blocked_until = greatest(passed.blocked_until, (outcome ->> 'retryAfter')::timestamptz)
-    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+    slot.blocked_ids := slot.blocked_ids || entry.id;
+    slot.blocked_until := greatest(slot.blocked_until, (outcome ->> 'retryAfter')::timestamptz);
   else
-    update private.freed_slots as passed
-    set declined_ids = passed.declined_ids || entry.id
-    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+    slot.declined_ids := slot.declined_ids || entry.id;
   end if;
+  update private.freed_slots as passed
+  set room_id = slot.room_id, blocked_ids = slot.blocked_ids, blocked_until = slot.blocked_until,
+    declined_ids = slot.declined_ids
+  where passed.organization_id = slot.organization_id and passed.id = slot.id;
   return false;
 end
 $$;

@@ -453,10 +453,7 @@ end
 $$;
 comment on function private.settle_groups() is 'Trigger: a group that was moved directly claims its new place, with its members.';
 
-create trigger a_take_organization before insert or update on public.sessions
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{sessions,session_groups}');
 create trigger b_prepare_session before insert or update on public.sessions
   for each row
   when (private.is_direct_write())
@@ -470,10 +467,6 @@ create trigger c_settle_updated after update on public.sessions
   when (private.is_direct_write())
   execute function private.settle_updated();
 
-create trigger a_take_organization before insert or update on public.session_groups
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_group before insert or update on public.session_groups
   for each row
   when (private.is_direct_write())

@@ -196,6 +196,25 @@ comment on function private.take_written_organization() is
   'Trigger: a direct write has its organization to itself until it commits. Without a token (service_role, SQL) the '
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
+create function private.write_alone(table_names text[], events text default 'insert or update')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  name text;
+begin
+  foreach name in array table_names loop
+    execute format(
+      'create trigger a_take_organization before %s on public.%I for each statement '
+      'when (private.is_direct_write()) execute function private.take_written_organization()', events, name
+    );
+  end loop;
+end
+$$;
+comment on function private.write_alone(text[], text) is
+  'Lets direct writes of these tables take their organization alone, before they have locked a row.';
+
 create function private.take_row_organization(organization_id uuid, table_name name)
 returns void
 language plpgsql

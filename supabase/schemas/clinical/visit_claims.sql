@@ -341,10 +341,7 @@ end
 $$;
 comment on function private.guard_visit() is
   'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
-create trigger a_take_organization before insert or update on public.session_visits
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{session_visits}');
 create trigger refuse_counted before update of units, started_by, completed_by on public.session_visits
   for each row
   when (

@@ -113,10 +113,7 @@ comment on function private.relane_after_change() is
   'Trigger: a client''s bookings follow their coverage, and those of a payer''s clients its rules.';
 create trigger b_relane after insert or update on public.client_coverages
   for each row execute function private.relane_after_change();
-create trigger a_take_organization before insert or update on public.payer_concurrency_rules
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{payer_concurrency_rules}');
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
 create trigger b_relane after insert or update on public.payer_concurrency_rules

@@ -545,10 +545,7 @@ $$;
 comment on function private.guard_coverage() is
   'Trigger: a coverage, or what an authorization is of, changes with its organization to itself.';
 
-create trigger a_take_organization before insert or update on public.authorizations
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{authorizations,client_coverages,payer_rules,payer_code_rules}');
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
@@ -561,36 +558,21 @@ create trigger refuse_booked_units before update of booked_units on public.autho
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
-create trigger a_take_organization before insert on public.authorization_codes
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{authorization_codes}', 'insert');
 create trigger b_guard_code before insert on public.authorization_codes
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert on public.authorization_codes
   referencing new table as new_rows
   for each statement execute function private.recount_after_codes();
-create trigger a_take_organization before insert or update on public.client_coverages
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
 
-create trigger a_take_organization before insert or update on public.payer_rules
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_rule before insert or update on public.payer_rules
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_rules
   for each row execute function private.recount_after_rule();
-create trigger a_take_organization before insert or update on public.payer_code_rules
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
 create trigger b_guard_rule before insert or update on public.payer_code_rules
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_code_rules

@@ -312,10 +312,7 @@ $$;
 comment on function private.settle_staff_time_members() is
   'Trigger: who was added to a staff time directly is blocked by it, and who was removed is free.';
 
-create trigger a_take_organization before insert or update on public.staff_times
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{staff_times}');
 create trigger b_prepare_staff_time before insert or update on public.staff_times
   for each row
   when (private.is_direct_write())
@@ -329,10 +326,7 @@ create trigger c_settle_updated after update on public.staff_times
   when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 
-create trigger a_take_organization before insert or update or delete on public.staff_time_members
-  for each statement
-  when (private.is_direct_write())
-  execute function private.take_written_organization();
+select private.write_alone('{staff_time_members}', 'insert or update or delete');
 create trigger b_prepare_member before insert or update or delete on public.staff_time_members
   for each row
   when (private.is_direct_write())

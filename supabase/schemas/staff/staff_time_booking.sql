@@ -313,26 +313,6 @@ end
 $$;
 comment on function private.staff_answer(uuid, uuid[]) is 'The body of an answer about staff times, in the order asked.';
 
-create function private.record_staff_override(
-  actor private.actor,
-  staff_time_ids uuid[],
-  reason text,
-  as_of timestamptz
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'override.availability', 'staff_time', staff_time_ids, as_of,
-    actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
-  );
-end
-$$;
-comment on function private.record_staff_override(private.actor, uuid[], text, timestamptz) is
-  'The audit event of staff times that an admin placed outside hours or in a closure.';
-
 -- Entering -----------------------------------------------------------------------------------------------------------------
 
 create function private.read_staff_time_request(request jsonb, actor private.actor)
@@ -445,7 +425,10 @@ begin
     details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
   );
   if (issue -> 'overridden')::boolean then
-    perform private.record_staff_override(actor, new_ids, reason, as_of);
+    perform private.record_event(
+      actor.organization_id, 'override.availability', 'staff_time', new_ids, as_of,
+      actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+    );
   end if;
   return private.kept(actor, 'add-staff-time', idempotency_key, fingerprint, private.success(
     private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id)
@@ -761,7 +744,10 @@ begin
     after => private.staff_time_facts(actor.organization_id, target_ids)
   );
   if (issue -> 'overridden')::boolean then
-    perform private.record_staff_override(actor, target_ids, reason, as_of);
+    perform private.record_event(
+      actor.organization_id, 'override.availability', 'staff_time', target_ids, as_of,
+      actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+    );
   end if;
   return private.success(private.staff_answer(actor.organization_id, target_ids));
 end
