@@ -510,27 +510,6 @@ comment on function private.recount_after_rule() is
   'Trigger: where a payer''s rule is entered for days that are past, the visits of those days are rounded anew, in the ledger '
   'as in the reports.';
 
-create function private.guard_authorization()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.take_row_organization(new.organization_id, tg_table_name);
-  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id)
-    is distinct from (old.organization_id, old.id, old.client_id)
-  then
-    raise exception using
-      errcode = 'check_violation',
-      message = 'organization_id, id and client_id of an authorization never change',
-      hint = 'End this authorization and enter another.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_authorization() is 'Trigger: an authorization changes with its organization to itself.';
-
 create function private.guard_coverage()
 returns trigger
 language plpgsql
@@ -543,12 +522,17 @@ begin
 end
 $$;
 comment on function private.guard_coverage() is
-  'Trigger: a coverage, or what an authorization is of, changes with its organization to itself.';
+  'Trigger: an authorization, a coverage or a payer''s rule changes with its organization to itself.';
 
 select private.write_alone('{authorizations,client_coverages,payer_rules,payer_code_rules}');
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
-  for each row execute function private.guard_authorization();
+  for each row execute function private.guard_coverage();
+create trigger b_keep_identity before update of organization_id, id, client_id on public.authorizations
+  for each row
+  when ((new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id))
+  execute function private.refuse_write('check_violation', 'organization_id, id and client_id of an authorization never change',
+    'End this authorization and enter another.');
 create trigger refuse_entered_units before insert on public.authorizations
   for each row when (new.booked_units <> 0)
   execute function private.refuse_derived_column('booked_units');
