@@ -34,6 +34,8 @@ export interface Looks {
   timeZone?: string;
   phone?: boolean;
   dark?: boolean;
+  /** Gives the page a clock that the test can move, so many milliseconds ahead of this machine's. */
+  clock?: number;
 }
 
 /** A page, and what went over the wire and onto its console. */
@@ -51,7 +53,7 @@ const underWay = new WeakMap<Page, Set<Request>>();
 
 /** Opens the app without signing in, or in a tab where somebody has signed in before. */
 export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>): Promise<Desk> {
-  const { path = '/', timeZone = 'America/Los_Angeles', phone, dark } = looks;
+  const { path = '/', timeZone = 'America/Los_Angeles', phone, dark, clock } = looks;
   if (!browser) throw new Error('There is no browser.');
   const context = await browser.newContext({
     viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
@@ -63,6 +65,7 @@ export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>)
   });
   const page = await context.newPage();
   page.setDefaultTimeout(90_000);
+  if (clock !== undefined) await page.clock.install({ time: Date.now() + clock });
   if (process.env.SLOWER) {
     // Shows what depends on the order in which answers come in: a press is quicker than a read.
     const devtools = await context.newCDPSession(page);

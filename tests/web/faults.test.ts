@@ -120,10 +120,9 @@ describeInBrowser('a fault', () => {
 
   it('of the whole API leaves what is shown, says so, and is over by itself', async () => {
     await book(clinic, { start: on`2027-02-03T10:00` });
-    const { page, context } = await sitDown(clinic.rbt, { path });
+    const { page, context } = await sitDown(clinic.rbt, { path, clock: 0 });
     const block = page.locator('.ec-event.scheduled');
     await block.waitFor();
-    await page.clock.install();
     await page.route(api, (route) => route.fulfill({ status: 503, json: { message: 'down' } }));
     await passTimeUntil(page, page.locator('main .error'));
     expect(await block.count()).toBe(1);
@@ -208,9 +207,7 @@ describeInBrowser('a fault', () => {
   ])(
     'of a clock three hours %s is named, counts down rightly and refreshes no token over and over',
     async (word, hours) => {
-      const { page, context, requests } = await openApp({ path });
-      await page.clock.install({ time: Date.now() + hours * 3_600_000 });
-      await page.reload();
+      const { page, context, requests } = await openApp({ path, clock: hours * 3_600_000 });
       await signInOn(page, clinic.rbt);
       await page.getByText(`This device’s clock is 3 hours ${word}. Please set it right.`).waitFor();
       await fillBooking(page, form);

@@ -9,6 +9,7 @@ import {
   type Desk,
   describeInBrowser,
   fillBooking,
+  type Looks,
   openWebClinic,
   passTimeUntil,
   sessionsOf,
@@ -36,9 +37,9 @@ describeInBrowser('what is private', () => {
   });
 
   /** The schedule, with a name on it. */
-  async function sitAtNames(person = clinic.rbt): Promise<Desk> {
+  async function sitAtNames(looks: Looks = {}): Promise<Desk> {
     await book(clinic, { start: on`2027-02-03T10:00` });
-    const desk = await sitDown(person, { path });
+    const desk = await sitDown(clinic.rbt, { path, ...looks });
     await desk.page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     return desk;
   }
@@ -163,10 +164,7 @@ describeInBrowser('what is private', () => {
     ['', false],
     [' without a network', true],
   ])('goes after a quarter of an hour without input%s', async (_, isOffline) => {
-    const { page, context } = await sitAtNames();
-    await page.clock.install();
-    await page.reload();
-    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
+    const { page, context } = await sitAtNames({ clock: 0 });
     await page.clock.fastForward('14:30');
     await page.keyboard.press('Shift');
     await page.clock.fastForward('14:30');
