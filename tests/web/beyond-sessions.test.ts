@@ -168,7 +168,9 @@ describeInBrowser('the web app', () => {
     expect(answer.status).toBe(200);
     expect(answer.headers.get('content-type')).toContain('text/calendar');
     await dialog.getByRole('button', { name: 'Copy' }).click();
-    await expect.poll(() => page.evaluate('navigator.clipboard.readText()')).toBe(address);
+    await expect
+      .poll(() => page.evaluate('navigator.clipboard.readText()'), { timeout: 60_000 })
+      .toBe(address);
     await expectAccessible(page);
     await dialog.getByRole('button', { name: 'End' }).click();
     await dialog.getByText('No calendar reads along.').waitFor();
@@ -203,15 +205,15 @@ describeInBrowser('the web app', () => {
     const light = await ground();
     await page.locator('.menu summary').click();
     await page.getByLabel('Theme').selectOption({ label: 'Dark' });
-    await expect.poll(ground).not.toBe(light);
+    await expect.poll(ground, { timeout: 60_000 }).not.toBe(light);
     await expectAccessible(page);
     const dark = await ground();
     await page.reload();
     await page.locator('h1').waitFor();
-    await expect.poll(ground).toBe(dark);
+    await expect.poll(ground, { timeout: 60_000 }).toBe(dark);
     await page.locator('.menu summary').click();
     await page.getByLabel('Theme').selectOption({ label: 'As the system has it' });
-    await expect.poll(ground).toBe(light);
+    await expect.poll(ground, { timeout: 60_000 }).toBe(light);
     await context.close();
   });
 

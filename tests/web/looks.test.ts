@@ -150,7 +150,7 @@ describeInBrowser('the web app', () => {
       for (let week = 0; week < weeks; week++) {
         const heading = await page.locator('h1').textContent();
         await page.getByRole('button', { name: 'Next week' }).click();
-        await expect.poll(() => page.locator('h1').textContent()).not.toBe(heading);
+        await expect.poll(() => page.locator('h1').textContent(), { timeout: 60_000 }).not.toBe(heading);
         await page.locator('.calendar[aria-busy="false"]').waitFor();
       }
     };
