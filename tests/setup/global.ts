@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
 import { type Stack, type StackOptions, startStack } from '../../local/stack.ts';
+import { buildWebApp } from '../../local/web.ts';
 import type { TestStack } from './stack.ts';
 
 /** What a test may know of its stack. */
@@ -18,12 +19,14 @@ function forTests(stack: Stack): TestStack {
 /**
  * Answers the workers of a project with their stacks.
  * @param prepare done to a stack before its first test
+ * @param early start the first worker's at once: other projects' tests run before, and the template takes seconds to make
  * @returns what stops them
  */
 export async function provideStacks(
   project: TestProject,
   options?: StackOptions,
   prepare: (stack: Stack) => Promise<void> = async () => {},
+  early = false,
 ): Promise<() => Promise<void>> {
   const stacks = new Map<string, Promise<Stack>>();
   const start = async () => {
@@ -31,6 +34,11 @@ export async function provideStacks(
     await prepare(stack);
     return stack;
   };
+  if (early) {
+    const first = start();
+    first.catch(() => {});
+    stacks.set('/1', first);
+  }
   const server = createServer(async ({ url: worker = '' }, response) => {
     const starting = stacks.get(worker) ?? start();
     stacks.set(worker, starting);
@@ -48,6 +56,7 @@ export async function provideStacks(
 }
 
 export default function setup(project: TestProject): Promise<() => Promise<void>> {
-  // The web app is built once for all tests that open it.
+  // The web app is built once for all tests that open it, beside those that run before: for the first project that needs it.
+  if (project.name === 'stack') buildWebApp().catch(() => {});
   return provideStacks(project, { web: true });
 }

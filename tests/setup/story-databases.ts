@@ -4,5 +4,5 @@ import { provideStacks } from './global.ts';
 import { installStoryHelpers } from './story.ts';
 
 export default function setup(project: TestProject): Promise<() => Promise<void>> {
-  return provideStacks(project, { api: false }, ({ dbUrl }) => installStoryHelpers(dbUrl));
+  return provideStacks(project, { api: false }, ({ dbUrl }) => installStoryHelpers(dbUrl), true);
 }
