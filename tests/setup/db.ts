@@ -32,8 +32,9 @@ export async function connectAs(role: string): Promise<pg.Client> {
 /** Connections that were lent and came back. They end with the worker, or with the database before. */
 const idle = new Set<pg.Client>();
 
-/** Ends what a borrower may have begun, and forgets what they set. */
-const CLEAN = 'rollback; reset session authorization; reset role; reset all; unlisten *; discard temp';
+/** Ends what a borrower may have begun, forgets what they set, and counts what they met: races ask for deadlocks of others. */
+const CLEAN =
+  'rollback; reset session authorization; reset role; reset all; unlisten *; discard temp; select pg_stat_force_next_flush()';
 
 /** Lends a connection as `postgres`: one that was lent before, if there is one. Give it back, or end it. */
 export async function borrow(): Promise<pg.Client> {
