@@ -229,7 +229,8 @@ async function clearMemory(): Promise<void> {
     );
     const madeAt = await stat(folder).then(({ mtimeMs }) => mtimeMs, Date.now);
     if (Date.now() - madeAt > 15 * 60_000 && !(pid > 0 && isAlive(pid)))
-      await rm(folder, { recursive: true, force: true });
+      // Another user's stays: only they may remove it.
+      await rm(folder, { recursive: true, force: true }).catch(() => {});
   }
 }
 

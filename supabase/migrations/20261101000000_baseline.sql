@@ -7603,7 +7603,7 @@ begin
     row(case when by_days then 'to_date' else 'end_time' end,
       case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
     row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-      ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+      ends_at > starts_at + interval '400 days' or ends_at >= '2100-01-01')
   ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end

@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(58);
+select plan(60);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -101,6 +101,8 @@ from (values ('2027-03-14', 23), ('2027-11-07', 25), ('2027-07-04', 24)) as long
 cross join lateral (select tests.close('admin', jsonb_build_object('name', 'Day', 'from_date', day)) -> 'body' as body) as closed;
 select is(tests.error_code('admin', format('select public.add_closure(%L)', jsonb_build_object('name', 'Long', 'start_time', tests.at(100), 'end_time', tests.at(100) + long))), expected, format('closed for %s', long))
 from (values (interval '400 days', null), (interval '400 days 1 minute', 'PT400')) as closing (long, expected);
+select is(tests.error_code('admin', format('select public.add_closure(%L)', jsonb_build_object('name', 'Last', 'start_time', '2099-12-31T10:00:00Z', 'end_time', ends_at))), expected, format('closed until %s', ends_at))
+from (values ('2099-12-31T23:59:00Z', null), ('2100-01-01T00:00:00Z', 'PT400')) as closing (ends_at, expected);
 
 update public.therapists set time_zone = 'Asia/Tokyo' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 select is(tests.leave('rbt', jsonb_build_object('from_date', '2027-06-01')) #>> '{body,startsAt}', '2027-05-31T15:00:00.000Z', 'days off are those of the therapist''s zone');

@@ -189,7 +189,9 @@ describe('rivals for the last units of a limit', { timeout: 240_000 }, () => {
   });
 });
 
-describe('whatever is done with bookings', { timeout: 240_000 }, () => {
+const runs = Number(process.env.MODEL_RUNS ?? 20);
+
+describe('whatever is done with bookings', { timeout: 60_000 + runs * 9000 }, () => {
   /** One step: what, with which of the open holds or sessions, and how long. */
   const step = fc.record({
     what: fc.constantFrom(
@@ -342,7 +344,7 @@ describe('whatever is done with bookings', { timeout: 240_000 }, () => {
           }
         });
       }),
-      { numRuns: Number(process.env.MODEL_RUNS ?? 20) },
+      { numRuns: runs },
     );
   });
 });

@@ -63,7 +63,9 @@ function examples(): [FunctionName, object][] {
   ];
 }
 
-describe('a spoiled request', () => {
+const runs = Number(process.env.FUZZ_RUNS ?? 100);
+
+describe('a spoiled request', { timeout: 60_000 + runs * 600 }, () => {
   it('gets an answer below 500, a problem when refused, and a trace of no row', async () => {
     const one = fc.record({ at: fc.nat(), value: nasty });
     const run = fc.record({ which: fc.nat(), changes: fc.array(one, { minLength: 1, maxLength: 3 }) });
@@ -81,7 +83,7 @@ describe('a spoiled request', () => {
         // Expired holds may be tidied up, but nothing is added.
         expect(await countRows(clinic.organizationId)).toEqual(before);
       }),
-      { numRuns: Number(process.env.FUZZ_RUNS ?? 100) },
+      { numRuns: runs },
     );
   });
 });

@@ -234,7 +234,7 @@ const twists: ((value: unknown) => unknown)[] = [
 ];
 
 describe('zod and the database accept the same fields of', () => {
-  it.each(requests)('%s', { timeout: 240_000 }, async (_, body, parse, expression) => {
+  it.each(requests)('%s', { timeout: 180_000 + runs * 1000 }, async (_, body, parse, expression) => {
     expect(parse(body)).toMatchObject({ ok: true });
     expect(await readByDatabase(expression, body)).toEqual({ refused: [] });
     const paths = pathsIn(body);

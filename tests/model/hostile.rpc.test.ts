@@ -142,7 +142,7 @@ async function send(name: string, body: unknown): Promise<Answer> {
   }
 }
 
-describe('a spoiled request', { timeout: 300_000 }, () => {
+describe('a spoiled request', { timeout: 240_000 + runs * 1000 }, () => {
   for (const name of [
     'hold_sessions',
     'confirm_sessions',

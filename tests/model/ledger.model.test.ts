@@ -360,7 +360,7 @@ const step = fc.record({
 });
 
 it('every unit is where the model has it, whatever is booked, rendered, corrected or learnt late', {
-  timeout: 300_000,
+  timeout: 60_000 + runs * 16_000,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 16, size: 'max' }), async (steps) => {

@@ -175,7 +175,9 @@ beforeAll(async () => {
 });
 afterAll(() => client?.end());
 
-it('a note is what its writer saved and signed, whatever happens around it', async () => {
+it('a note is what its writer saved and signed, whatever happens around it', {
+  timeout: 60_000 + runs * 2000,
+}, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
       const session_id = await newSession();
