@@ -5571,7 +5571,7 @@ comment on function private.offset_issue(text, timestamptz, text) is
 
 create type private.slot as (
   hold_id uuid,
-  occurrence_index smallint,
+  occurrence_index integer,
   hold_key uuid,
   client_id uuid,
   group_id uuid,
@@ -7617,6 +7617,8 @@ returns uuid[]
 language plpgsql
 stable
 set search_path = ''
+-- One therapist's, or everybody's: a plan that knows which reads the calendars of nobody else.
+set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
   return array(
@@ -8519,7 +8521,7 @@ begin
         and known.owner_id <> all (own_ids)
     ) as claim
     cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
-    cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
+    cross join lateral (select (indexes ->> want.owner_id::text)::integer as occurrence_index offset 0) as owner
     where owner.occurrence_index is not null and not (but_pairs and private.is_pair(shared.lanes))
   ) as found;
   return obstacle;
@@ -12035,8 +12037,8 @@ declare
   -- The first member of a group is told of its therapist and room: the last slot of several with one group counts.
   slots constant private.slot[] := array(
     select row(
-      each.id, array_position(session_ids, each.id) - 1, null, null, each.group_id, each.id, each.new_start_time,
-      each.new_end_time, null, null, null, null, null
+      each.id, row_number() over (order by each.new_start_time, each.id) - 1, null, null, each.group_id, each.id,
+      each.new_start_time, each.new_end_time, null, null, null, null, null
     )::private.slot
     from unnest(moved) as each
     order by each.new_start_time desc, each.id desc
@@ -16767,32 +16769,32 @@ declare
   booker constant private.booker := row(actor.role, true, null);
 begin
   return query
-  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist may not take this client, or is not bookable.',
+  select slot.occurrence_index, 'FORBIDDEN', 'The therapist may not take this client, or is not bookable.',
     null::timestamptz, null::jsonb, 1
   from unnest(slots) as slot
   where not private.may_book(actor, batch.therapist_id, slot.client_id)
   union all
-  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The therapist has this session already.', null, null, 2
+  select slot.occurrence_index, 'SESSION_NOT_MOVABLE', 'The therapist has this session already.', null, null, 2
   from unnest(leads) as slot
   join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
   where session.therapist_id = batch.therapist_id
   union all
-  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The session has begun.', null, null, 2
+  select slot.occurrence_index, 'SESSION_NOT_MOVABLE', 'The session has begun.', null, null, 2
   from unnest(leads) as slot
   where slot.start_time < as_of
   union all
-  select slot.occurrence_index::integer, issue.code, issue.detail, issue.retry_after, issue.conflicts, 2
+  select slot.occurrence_index, issue.code, issue.detail, issue.retry_after, issue.conflicts, 2
   from unnest(leads) as slot
   cross join lateral private.move_issue(actor, booker, null, array[slot.session_id], as_of) as issue
   where issue.code is not null
   union all
-  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE',
+  select slot.occurrence_index, 'SESSION_NOT_MOVABLE',
     format('%s is no service code on %s: recode the session first.', slot.cpt_code, slot.service_date), null, null, 2
   from unnest(slots) as slot
   where slot.cpt_code is not null
     and (private.service_code_on(actor.organization_id, slot.cpt_code, slot.service_date)).code is null
   union all
-  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist''s level may not render this service.', null, null, 3
+  select slot.occurrence_index, 'FORBIDDEN', 'The therapist''s level may not render this service.', null, null, 3
   from unnest(slots) as slot
   where not private.may_render(actor.organization_id, batch.therapist_id, slot.cpt_code, slot.service_date)
   union all
@@ -16816,7 +16818,7 @@ begin
   -- Sessions of two therapists at one time: the earlier one is taken.
   select placed.occurrence_index, 'THERAPIST_CONFLICT', 'Another of these sessions is at the same time.', null, null, 5
   from (
-    select slot.occurrence_index::integer as occurrence_index, lower(claim.during) as busy_from,
+    select slot.occurrence_index as occurrence_index, lower(claim.during) as busy_from,
       max(upper(claim.during)) over (
         order by lower(claim.during), slot.occurrence_index rows between unbounded preceding and 1 preceding
       ) as busy_until
@@ -21318,7 +21320,10 @@ begin
   read := private.read_imports(actor, request -> 'rows', clock_timestamp());
   -- Alone in the organization: thousands of rows need no lock for each of their people, and meet no booking half-way.
   perform private.take_organization(actor.organization_id);
-  perform private.require_same_role(actor);
+  actor := private.require_actor();
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refuse(actor, 'import.refused', '{}', 'FORBIDDEN', 'Only an admin imports sessions.');
+  end if;
   as_of := clock_timestamp();
   begin
     drafts := private.place_imports(actor, read, as_of);

@@ -314,6 +314,16 @@ it('open slots are found in a longer time, in a full calendar', async () => {
   expect(fasterThanNLogN(measured)).toEqual([]);
 });
 
+it('time off is entered without reading the calendars of others', async () => {
+  const request = {
+    therapist_id: therapistId(ORGANIZATION, 0),
+    start_time: new Date(midnight(8)).toISOString(),
+    end_time: new Date(midnight(15)).toISOString(),
+  };
+  const [measured] = await measure([1], (client) => mustSucceed(client, 'add_time_off', request));
+  expect(total(measured?.work ?? new Map())).toBeLessThan(300);
+});
+
 it('the problems of a longer schedule are found', async () => {
   const measured = await measure(CALENDARS, async (client, sessions) => {
     // The view is of all that is to come; of some of it, only its owner may ask.

@@ -1,4 +1,7 @@
-/** Somebody is removed while their direct write waits: no rule is left to policies that judge by the statement's start. */
+/**
+ * Somebody loses what they may do while they wait: no rule is left to policies that judge by the statement's start, and a
+ * refusal is recorded.
+ */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import {
   type Arena,
@@ -48,4 +51,42 @@ it('a cancelled session is not revived by its therapist, who was removed meanwhi
     db.query('select status from public.sessions where id = $1', [id]),
   );
   expect(rows).toEqual([{ status: 'cancelled' }]);
+});
+
+it('an import is refused, and the refusal recorded, of an admin who is a therapist by the time it is their turn', async () => {
+  const { organizationId, admin, therapists, clients } = arena;
+  const { start_time, end_time } = at(0, 60);
+  const row = {
+    external_id: 'a',
+    therapist_id: nth(therapists, 0),
+    client_id: nth(clients, 0),
+    time_zone: 'UTC',
+  };
+  const request = JSON.stringify({ rows: [{ ...row, start_time, end_time }] });
+  const importer: Claims = { sub: admin, org_id: organizationId };
+  await inLockStep({ clinic: 'owner', importer }, async ({ clinic, importer: caller }) => {
+    await clinic.does('begin');
+    await clinic.does('select private.take_organization($1)', [organizationId]);
+    await clinic.does(
+      "update public.memberships set role = 'therapist' where organization_id = $1 and user_id = $2",
+      [organizationId, admin],
+    );
+    const importing = await caller.waitsFor(clinic, 'select public.import_sessions($1) as outcome', [
+      request,
+    ]);
+    await clinic.does('commit');
+    expect(await importing.ends()).toMatchObject({
+      rows: [{ outcome: { ok: false, status: 403, code: 'FORBIDDEN' } }],
+    });
+  });
+  const { rows } = await withConnection((db) =>
+    db.query(
+      `select action, code, actor_role, (select count(*)::int from public.sessions where organization_id = $1) as sessions
+        from audit.events where organization_id = $1 and action = 'import.refused'`,
+      [organizationId],
+    ),
+  );
+  expect(rows).toEqual([
+    { action: 'import.refused', code: 'FORBIDDEN', actor_role: 'therapist', sessions: 0 },
+  ]);
 });

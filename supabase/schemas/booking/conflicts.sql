@@ -93,7 +93,7 @@ begin
         and known.owner_id <> all (own_ids)
     ) as claim
     cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
-    cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
+    cross join lateral (select (indexes ->> want.owner_id::text)::integer as occurrence_index offset 0) as owner
     where owner.occurrence_index is not null and not (but_pairs and private.is_pair(shared.lanes))
   ) as found;
   return obstacle;

@@ -115,32 +115,32 @@ declare
   booker constant private.booker := row(actor.role, true, null);
 begin
   return query
-  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist may not take this client, or is not bookable.',
+  select slot.occurrence_index, 'FORBIDDEN', 'The therapist may not take this client, or is not bookable.',
     null::timestamptz, null::jsonb, 1
   from unnest(slots) as slot
   where not private.may_book(actor, batch.therapist_id, slot.client_id)
   union all
-  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The therapist has this session already.', null, null, 2
+  select slot.occurrence_index, 'SESSION_NOT_MOVABLE', 'The therapist has this session already.', null, null, 2
   from unnest(leads) as slot
   join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
   where session.therapist_id = batch.therapist_id
   union all
-  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The session has begun.', null, null, 2
+  select slot.occurrence_index, 'SESSION_NOT_MOVABLE', 'The session has begun.', null, null, 2
   from unnest(leads) as slot
   where slot.start_time < as_of
   union all
-  select slot.occurrence_index::integer, issue.code, issue.detail, issue.retry_after, issue.conflicts, 2
+  select slot.occurrence_index, issue.code, issue.detail, issue.retry_after, issue.conflicts, 2
   from unnest(leads) as slot
   cross join lateral private.move_issue(actor, booker, null, array[slot.session_id], as_of) as issue
   where issue.code is not null
   union all
-  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE',
+  select slot.occurrence_index, 'SESSION_NOT_MOVABLE',
     format('%s is no service code on %s: recode the session first.', slot.cpt_code, slot.service_date), null, null, 2
   from unnest(slots) as slot
   where slot.cpt_code is not null
     and (private.service_code_on(actor.organization_id, slot.cpt_code, slot.service_date)).code is null
   union all
-  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist''s level may not render this service.', null, null, 3
+  select slot.occurrence_index, 'FORBIDDEN', 'The therapist''s level may not render this service.', null, null, 3
   from unnest(slots) as slot
   where not private.may_render(actor.organization_id, batch.therapist_id, slot.cpt_code, slot.service_date)
   union all
@@ -164,7 +164,7 @@ begin
   -- Sessions of two therapists at one time: the earlier one is taken.
   select placed.occurrence_index, 'THERAPIST_CONFLICT', 'Another of these sessions is at the same time.', null, null, 5
   from (
-    select slot.occurrence_index::integer as occurrence_index, lower(claim.during) as busy_from,
+    select slot.occurrence_index as occurrence_index, lower(claim.during) as busy_from,
       max(upper(claim.during)) over (
         order by lower(claim.during), slot.occurrence_index rows between unbounded preceding and 1 preceding
       ) as busy_until

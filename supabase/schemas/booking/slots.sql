@@ -62,7 +62,7 @@ comment on function private.offset_issue(text, timestamptz, text) is
 
 create type private.slot as (
   hold_id uuid,
-  occurrence_index smallint,
+  occurrence_index integer,
   hold_key uuid,
   client_id uuid,
   group_id uuid,

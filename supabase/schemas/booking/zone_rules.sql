@@ -55,8 +55,8 @@ declare
   -- The first member of a group is told of its therapist and room: the last slot of several with one group counts.
   slots constant private.slot[] := array(
     select row(
-      each.id, array_position(session_ids, each.id) - 1, null, null, each.group_id, each.id, each.new_start_time,
-      each.new_end_time, null, null, null, null, null
+      each.id, row_number() over (order by each.new_start_time, each.id) - 1, null, null, each.group_id, each.id,
+      each.new_start_time, each.new_end_time, null, null, null, null, null
     )::private.slot
     from unnest(moved) as each
     order by each.new_start_time desc, each.id desc
