@@ -84,12 +84,12 @@ export class Seeded {
     }
   }
 
-  /** Past sessions of a seed user, newest first, each begun or completed. */
+  /** Past sessions of a seed user, newest first, each completed: one that is still in progress has no end to sign. */
   async pastSessions(email: string): Promise<{ id: string; client_id: string }[]> {
     return this.sql(
       `select session.id, session.client_id
         from public.sessions as session join auth.users as person on person.id = session.therapist_id
-        where person.email = $1 and session.status in ('in_progress', 'completed')
+        where person.email = $1 and session.status = 'completed'
         order by session.start_time desc`,
       [email],
     );
