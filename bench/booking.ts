@@ -27,10 +27,7 @@ const hotTimes = new FreeTimes(HOT.therapists);
 /** Calls of a kind in a row before the next kind has its turn. */
 const SLICE = 10;
 
-/**
- * Calls on one warm connection: ten of a kind, then ten of the next on its own connection. Were they to alternate call by
- * call, each would find the processor's caches full of the other's, which no caller of one connection does.
- */
+/** Calls on one warm connection, ten of a kind in a row as one caller makes them, then ten of the next on its own connection. */
 export async function warmCalls(url: string, report: Report, rounds: number): Promise<void> {
   const clients = await openConnections(url, kinds.length, asAdminOf(HOT.organization));
   const times = kinds.map(() => new Times());
