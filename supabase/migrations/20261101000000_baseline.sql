@@ -12637,6 +12637,7 @@ declare
   slot private.freed_slots;
   booked_until timestamptz;
 begin
+  -- Nobody else may offer or change the slot between this look and its deletion.
   select known.* into slot
   from private.freed_slots as known
   where known.organization_id = close_waitlist_entry.organization_id
