@@ -1268,12 +1268,16 @@ begin
     where service.session_type = lower(btrim(service_code.session_type))
       and (service.organization_id is null or service.organization_id = service_code.organization_id)
       and on_date >= service.valid_from
-      and on_date <= coalesce(service.valid_to, 'infinity')
+    -- A type goes on to mean its last code: once that has ended it is a code to be replaced, not another service.
+    order by service.valid_from desc
+    limit 1
   );
 end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
-  'The code a booking names on a day: outright, or by its session type. Null when it names no service.';
+  'The code a booking names on a day: outright, or by its session type, which means the last code it has had by then. Null '
+  'when it names no service. Whether the code is valid that day: private.service_code_on.';
+grant execute on function private.service_code(uuid, text, text, date) to authenticated, service_role;
 
 create function private.billed_code(organization_id uuid, cpt_code text, session_type text, on_date date)
 returns text
@@ -1384,6 +1388,32 @@ end
 $$;
 comment on function private.may_render(uuid, uuid, text, date) is
   'Whether a therapist''s level may render a code on a day; without a day, any version of it.';
+
+create function private.may_render_held(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from (
+      select known.levels from public.service_codes as known
+      where known.code = cpt_code
+        and (known.organization_id is null or known.organization_id = may_render_held.organization_id)
+      order by known.valid_from <= on_date desc, known.valid_from desc
+      limit 1
+    ) as version
+    left join public.therapist_credentials as had
+      on had.organization_id = may_render_held.organization_id and had.therapist_id = may_render_held.therapist_id
+    where had.level is null
+      or had.level = any (version.levels) and on_date between had.valid_from and coalesce(had.valid_to, 'infinity')
+  );
+end
+$$;
+comment on function private.may_render_held(uuid, uuid, text, date) is
+  'Whether a therapist''s level on a day may render a code that may have ended by then, as its last version says: for what is '
+  'held already.';
 
 -- === schemas/payers/payers.sql ===
 
@@ -3531,7 +3561,7 @@ comment on function private.add_default_payers(uuid, date) is
 -- Purpose: nothing is written under a code that is unknown, or not valid on its day.
 -- Objects: what guards sessions and payers' rules; the audit of service_codes.
 -- Watch for: a code may end while bookings lie beyond its end: they stay, and reports.sessions_to_recode lists them. They
---            cannot be moved, nor others made, until they have another code.
+--            cannot be moved, nor others made, until they have another code. A live hold still confirms.
 
 create function private.guard_service_code()
 returns trigger
@@ -3557,14 +3587,15 @@ begin
 end
 $$;
 comment on function private.guard_service_code() is 'Trigger: a session''s code is known, and valid on its day.';
--- Bookings and imports have asked for this day already, when they asked who may render it.
+-- Bookings and imports have asked for this day already, when they asked who may render it: bookings at the hold.
 create trigger a_guard_code_inserted before insert on public.sessions
   for each row when (new.cpt_code is not null and private.is_direct_write())
   execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
-    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.
-    new.cpt_code is not null and old.status <> 'completed'
+    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began. A move asked
+    -- when it was held.
+    new.cpt_code is not null and old.status <> 'completed' and private.is_direct_write()
     and (new.cpt_code, new.start_time) is distinct from (old.cpt_code, old.start_time)
   ) execute function private.guard_service_code();
 
@@ -8041,10 +8072,10 @@ $$;
 comment on function private.service_issue(uuid, text, date, integer) is
   'What forbids this code on this day for so many clients at once; null: nothing.';
 
-create type private.named_services as (paths text[], codes text[], dates date[], clients integer[]);
+create type private.named_services as (paths text[], codes text[], dates date[], clients integer[], held boolean[]);
 comment on type private.named_services is
   'Services that a request names, or is billed as: where it says so, the code, its day, and for how many clients at once '
-  '(null: a moved session, which stays what it is). Null lists: it names none.';
+  '(null: a moved session, which stays what it is). held: a live hold has it as this service. Null lists: it names none.';
 
 create function private.may_render_named(organization_id uuid, therapist_id uuid, named private.named_services)
 returns boolean
@@ -8064,23 +8095,30 @@ begin
   from (
     -- The clients of a group have one service, and one issue.
     select service.path, wrong.issue, min(service.position) as position
-    from unnest(named.paths, named.codes, named.dates, named.clients) with ordinality
-      as service (path, code, date, clients, position)
+    from unnest(named.paths, named.codes, named.dates, named.clients, named.held) with ordinality
+      as service (path, code, date, clients, held, position)
     cross join lateral (
       select private.service_issue(may_render_named.organization_id, service.code, service.date, service.clients) as issue
     ) as wrong
-    where wrong.issue is not null
+    -- A code that has ended since takes nothing away from who holds it.
+    where wrong.issue is not null and service.held is not true
     group by service.path, wrong.issue
   ) as found;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
-  return false;
+  return not exists (
+    select from unnest(named.codes, named.dates, named.held) as service (code, date, held)
+    where not case
+      when service.held then private.may_render_held(organization_id, therapist_id, service.code, service.date)
+      else private.may_render(organization_id, therapist_id, service.code, service.date)
+    end
+  );
 end
 $$;
 comment on function private.may_render_named(uuid, uuid, private.named_services) is
   'Whether the therapist''s level may render these services; PT400 for each that is no service code on its day, or is for '
-  'fewer or more clients.';
+  'fewer or more clients. What is held was asked that when it was held: only the level counts.';
 
 create function private.placement_issue(
   booker private.booker,
@@ -10231,7 +10269,7 @@ create type private.confirmed_slot as (
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: the hold named it. path: where the request describes it. payment_gap: why the payer of '
+  'those they have; is_service_held: it was held as this service, and is asked nothing more. path: where the request describes it. payment_gap: why the payer of '
   'its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
@@ -10270,7 +10308,8 @@ begin
         )
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
-      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
+      -- A hold that names no service holds all lanes. A move that names none leaves the session what it is.
+      hold.lanes <> '{[0,2147483647)}' or batch.is_move and service.code is null,
       case
         -- It stays what it is, on its day: whoever paid for it then is not asked anew.
         when batch.is_move and row(service.code, place.location_type, day.date) is not distinct from row(
@@ -10375,6 +10414,7 @@ begin
       named.codes := array[code];
       named.dates := array[slots[1].service_date];
       named.clients := array[case when not batch.is_move then 1 end];
+      named.held := array[slots[1].is_service_held];
     end if;
     return named;
   end if;
@@ -10385,11 +10425,13 @@ begin
     array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
       select from public.session_groups as known
       where known.organization_id = batch.organization_id and known.id = service.group_id
-    ) then 1 else 0 end end)
+    ) then 1 else 0 end end),
+    array_agg(service.is_held)
   into named
   from (
     select billed.code, slot.service_date, (slot.hold).group_id,
       min(slot.path) over same as path, (count(*) over same)::integer as members,
+      bool_and(slot.is_service_held) over same as is_held,
       bool_and(slot.cpt_code is null and slot.session_type is not null) over same as is_by_type
     from unnest(slots) as slot
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
@@ -24019,28 +24061,31 @@ select
   session.therapist_name,
   session.client_id,
   session.client_reference,
-  session.cpt_code,
+  named.cpt_code,
   ended.valid_to as code_ended_on
 from reports.named_sessions as session
 cross join lateral (
   select private.service_date(session.organization_id, session.client_id, session.start_time) as date
 ) as day
+cross join lateral (
+  select private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date) as cpt_code
+) as named
 left join lateral (
   select max(version.valid_to) as valid_to
   from public.service_codes as version
-  where version.code = session.cpt_code
+  where version.code = named.cpt_code
     and (version.organization_id is null or version.organization_id = session.organization_id)
     and version.valid_to < day.date
 ) as ended on true
-where session.cpt_code is not null
+where named.cpt_code is not null
   -- For those who may read both: not for parents, nor for a former therapist of the client.
   and (session.therapist_name, session.client_reference) is not null
   and session.status in ('scheduled', 'in_progress')
   -- What is older is not to be rendered any more.
   and session.start_time > now() - interval '60 days'
-  and (private.service_code_on(session.organization_id, session.cpt_code, day.date)).code is null;
+  and (private.service_code_on(session.organization_id, named.cpt_code, day.date)).code is null;
 comment on view reports.sessions_to_recode is
-  'Sessions still to be rendered (from 60 days ago on) whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
+  'Sessions still to be rendered (from 60 days ago on) whose code, or the code that their session type means, is not valid on their day: it has ended by then (code_ended_on), or it has not '
   'begun. They need another code before they can be completed or moved.';
 grant select on reports.sessions_to_recode to authenticated, service_role;
 

@@ -187,6 +187,29 @@ export const mutants: Mutant[] = [
 
   // --- Payers and reports
   {
+    name: 'a code that ends takes the time away from whoever holds it',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: 'where wrong.issue is not null and service.held is not true',
+    to: 'where wrong.issue is not null',
+    tests: ['a_live_hold_confirms.sql'],
+  },
+  {
+    name: 'a technician confirms a held code that is no longer theirs',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: 'when service.held then private.may_render_held(organization_id, therapist_id, service.code, service.date)',
+    to: 'when service.held then true',
+    tests: ['a_live_hold_confirms.sql'],
+  },
+  {
+    name: 'a session type whose code has ended means one-to-one treatment',
+    file: 'supabase/schemas/payers/service_codes.sql',
+    from: `and on_date >= service.valid_from
+    -- A type`,
+    to: `and on_date >= service.valid_from and on_date <= coalesce(service.valid_to, 'infinity')
+    -- A type`,
+    tests: ['a_live_hold_confirms.sql'],
+  },
+  {
     name: 'the payer who pays last pays first',
     file: 'supabase/schemas/payers/coverages.sql',
     from: 'order by coverage.priority\n',

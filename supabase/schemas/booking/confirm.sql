@@ -238,7 +238,7 @@ create type private.confirmed_slot as (
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: the hold named it. path: where the request describes it. payment_gap: why the payer of '
+  'those they have; is_service_held: it was held as this service, and is asked nothing more. path: where the request describes it. payment_gap: why the payer of '
   'its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
@@ -277,7 +277,8 @@ begin
         )
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
-      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
+      -- A hold that names no service holds all lanes. A move that names none leaves the session what it is.
+      hold.lanes <> '{[0,2147483647)}' or batch.is_move and service.code is null,
       case
         -- It stays what it is, on its day: whoever paid for it then is not asked anew.
         when batch.is_move and row(service.code, place.location_type, day.date) is not distinct from row(
@@ -382,6 +383,7 @@ begin
       named.codes := array[code];
       named.dates := array[slots[1].service_date];
       named.clients := array[case when not batch.is_move then 1 end];
+      named.held := array[slots[1].is_service_held];
     end if;
     return named;
   end if;
@@ -392,11 +394,13 @@ begin
     array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
       select from public.session_groups as known
       where known.organization_id = batch.organization_id and known.id = service.group_id
-    ) then 1 else 0 end end)
+    ) then 1 else 0 end end),
+    array_agg(service.is_held)
   into named
   from (
     select billed.code, slot.service_date, (slot.hold).group_id,
       min(slot.path) over same as path, (count(*) over same)::integer as members,
+      bool_and(slot.is_service_held) over same as is_held,
       bool_and(slot.cpt_code is null and slot.session_type is not null) over same as is_by_type
     from unnest(slots) as slot
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.

@@ -63,10 +63,10 @@ $$;
 comment on function private.service_issue(uuid, text, date, integer) is
   'What forbids this code on this day for so many clients at once; null: nothing.';
 
-create type private.named_services as (paths text[], codes text[], dates date[], clients integer[]);
+create type private.named_services as (paths text[], codes text[], dates date[], clients integer[], held boolean[]);
 comment on type private.named_services is
   'Services that a request names, or is billed as: where it says so, the code, its day, and for how many clients at once '
-  '(null: a moved session, which stays what it is). Null lists: it names none.';
+  '(null: a moved session, which stays what it is). held: a live hold has it as this service. Null lists: it names none.';
 
 create function private.may_render_named(organization_id uuid, therapist_id uuid, named private.named_services)
 returns boolean
@@ -86,23 +86,30 @@ begin
   from (
     -- The clients of a group have one service, and one issue.
     select service.path, wrong.issue, min(service.position) as position
-    from unnest(named.paths, named.codes, named.dates, named.clients) with ordinality
-      as service (path, code, date, clients, position)
+    from unnest(named.paths, named.codes, named.dates, named.clients, named.held) with ordinality
+      as service (path, code, date, clients, held, position)
     cross join lateral (
       select private.service_issue(may_render_named.organization_id, service.code, service.date, service.clients) as issue
     ) as wrong
-    where wrong.issue is not null
+    -- A code that has ended since takes nothing away from who holds it.
+    where wrong.issue is not null and service.held is not true
     group by service.path, wrong.issue
   ) as found;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
-  return false;
+  return not exists (
+    select from unnest(named.codes, named.dates, named.held) as service (code, date, held)
+    where not case
+      when service.held then private.may_render_held(organization_id, therapist_id, service.code, service.date)
+      else private.may_render(organization_id, therapist_id, service.code, service.date)
+    end
+  );
 end
 $$;
 comment on function private.may_render_named(uuid, uuid, private.named_services) is
   'Whether the therapist''s level may render these services; PT400 for each that is no service code on its day, or is for '
-  'fewer or more clients.';
+  'fewer or more clients. What is held was asked that when it was held: only the level counts.';
 
 create function private.placement_issue(
   booker private.booker,

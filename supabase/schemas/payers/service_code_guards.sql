@@ -1,7 +1,7 @@
 -- Purpose: nothing is written under a code that is unknown, or not valid on its day.
 -- Objects: what guards sessions and payers' rules; the audit of service_codes.
 -- Watch for: a code may end while bookings lie beyond its end: they stay, and reports.sessions_to_recode lists them. They
---            cannot be moved, nor others made, until they have another code.
+--            cannot be moved, nor others made, until they have another code. A live hold still confirms.
 
 create function private.guard_service_code()
 returns trigger
@@ -27,14 +27,15 @@ begin
 end
 $$;
 comment on function private.guard_service_code() is 'Trigger: a session''s code is known, and valid on its day.';
--- Bookings and imports have asked for this day already, when they asked who may render it.
+-- Bookings and imports have asked for this day already, when they asked who may render it: bookings at the hold.
 create trigger a_guard_code_inserted before insert on public.sessions
   for each row when (new.cpt_code is not null and private.is_direct_write())
   execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
-    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.
-    new.cpt_code is not null and old.status <> 'completed'
+    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began. A move asked
+    -- when it was held.
+    new.cpt_code is not null and old.status <> 'completed' and private.is_direct_write()
     and (new.cpt_code, new.start_time) is distinct from (old.cpt_code, old.start_time)
   ) execute function private.guard_service_code();
 

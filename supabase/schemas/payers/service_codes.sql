@@ -240,12 +240,16 @@ begin
     where service.session_type = lower(btrim(service_code.session_type))
       and (service.organization_id is null or service.organization_id = service_code.organization_id)
       and on_date >= service.valid_from
-      and on_date <= coalesce(service.valid_to, 'infinity')
+    -- A type goes on to mean its last code: once that has ended it is a code to be replaced, not another service.
+    order by service.valid_from desc
+    limit 1
   );
 end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
-  'The code a booking names on a day: outright, or by its session type. Null when it names no service.';
+  'The code a booking names on a day: outright, or by its session type, which means the last code it has had by then. Null '
+  'when it names no service. Whether the code is valid that day: private.service_code_on.';
+grant execute on function private.service_code(uuid, text, text, date) to authenticated, service_role;
 
 create function private.billed_code(organization_id uuid, cpt_code text, session_type text, on_date date)
 returns text
@@ -356,3 +360,29 @@ end
 $$;
 comment on function private.may_render(uuid, uuid, text, date) is
   'Whether a therapist''s level may render a code on a day; without a day, any version of it.';
+
+create function private.may_render_held(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from (
+      select known.levels from public.service_codes as known
+      where known.code = cpt_code
+        and (known.organization_id is null or known.organization_id = may_render_held.organization_id)
+      order by known.valid_from <= on_date desc, known.valid_from desc
+      limit 1
+    ) as version
+    left join public.therapist_credentials as had
+      on had.organization_id = may_render_held.organization_id and had.therapist_id = may_render_held.therapist_id
+    where had.level is null
+      or had.level = any (version.levels) and on_date between had.valid_from and coalesce(had.valid_to, 'infinity')
+  );
+end
+$$;
+comment on function private.may_render_held(uuid, uuid, text, date) is
+  'Whether a therapist''s level on a day may render a code that may have ended by then, as its last version says: for what is '
+  'held already.';
