@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(54);
+select plan(68);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -189,6 +189,64 @@ select tests.extend('admin', id, '{"count": 3, "on_conflict": "skip", "override"
 select is(tests.places(id, 415), '{428 12:00,435 12:00}', 'a day off that an admin sets aside is booked') from eastern;
 select is(jsonb_path_query_array(outcome, '$.body.skipped[*].blockedBy'), '["client"]', 'and not among what is left out') from overridden;
 select is_empty('select * from tests.broken_claims()', 'the claims are sound to the very end');
+
+-- What happened to one session alone does not go on: a substitute, another room, another service, place or length.
+create function tests.change(series uuid, scope text, since timestamptz, change jsonb, extra jsonb default '{}') returns void language plpgsql as $$
+declare
+  held jsonb := tests.hold('admin', jsonb_build_object('series', jsonb_strip_nulls(jsonb_build_object('series_id', series, 'scope', scope, 'from', since)) || jsonb_build_object('change', change)) || extra);
+  booked jsonb := tests.confirm('admin', tests.confirmation(held, 'rbt', 'dan') || jsonb_build_object('occurrences', (
+    select jsonb_agg(jsonb_build_object('hold_key', hold -> 'holdKey', 'time_zone', 'UTC', 'session', jsonb_build_object('therapist_id', held #> '{body,series,therapistId}', 'client_id', held #> '{body,series,clientId}',
+      'start_time', hold -> 'startTime', 'end_time', hold -> 'endTime'))) from jsonb_array_elements(held #> '{body,holds}') as hold),
+    'session', jsonb_build_object('therapist_id', held #> '{body,series,therapistId}', 'client_id', held #> '{body,series,clientId}', 'start_time', held #> '{body,holds,0,startTime}', 'end_time', held #> '{body,holds,0,endTime}')));
+begin
+  if booked -> 'ok' is distinct from 'true' then
+    raise exception 'not changed: % %', held, booked;
+  end if;
+end $$;
+-- Who, where and for what the session of a day is.
+create function tests.session_on(series uuid, day integer) returns text language sql stable as $$
+  select concat_ws(' ', (select display_name from public.therapists where therapists.id = therapist_id), (select name from public.rooms where rooms.id = room_id),
+    buffer_after_minutes, cpt_code, location_type, extract(epoch from end_time - start_time)::integer / 60)
+  from public.sessions where series_id = series and status <> 'cancelled' and start_time between tests.day(day, '00:00') and tests.day(day, '23:59')
+$$;
+create temporary table usual on commit drop as
+select tests.book_rule('bcba', 'dan', '{500,507,514}', '{"rule": "FREQ=WEEKLY", "count": 3}', jsonb_build_object('cpt_code', '97155', 'room_id', tests.id('blue'), 'buffer_after_minutes', 20,
+  'start_time', tests.day(500), 'end_time', tests.day(500, '11:00'))) as id;
+update public.sessions set location_type = 'clinic' from usual where series_id = usual.id;
+-- The substitute renders the same service, so the last one becomes a technician's first.
+select tests.call('admin', format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', '97153', 'session_ids', (
+  select jsonb_agg(session.id) from public.sessions as session join usual on series_id = usual.id where start_time = tests.day(514)))));
+select tests.change(id, 'this', tests.day(514), jsonb_build_object('therapist_id', tests.id('rbt2'), 'room_id', tests.id('green'), 'duration_minutes', 90), '{"buffer_after_minutes": 5}') from usual;
+update public.sessions set location_type = 'home' from usual where series_id = usual.id and start_time = tests.day(514);
+select is(tests.session_on(id, 514), 'rbt2 green 5 97153 home 90', 'a substitute gives the last session, elsewhere, longer, and another service') from usual;
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'they do not book the series'' own therapist') from usual;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'an admin goes on with the series') from usual;
+select is(tests.session_on(id, 521), 'bcba blue 20 97155 clinic 60', 'as it was booked') from usual;
+
+-- What was changed for good does.
+select tests.change(id, 'following', tests.day(521), jsonb_build_object('room_id', null), '{"buffer_after_minutes": 10}') from usual;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'once more') from usual;
+select is(tests.session_on(id, 528), 'bcba 10 97155 clinic 60', 'after a change of this and the following: in no room, with less travel') from usual;
+select tests.call('admin', format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', '97153', 'session_ids', (
+  select jsonb_agg(session.id) from public.sessions as session join usual on series_id = usual.id where status = 'scheduled'))));
+select is(tests.extend('admin', id, jsonb_build_object('count', 1, 'therapist_id', tests.id('rbt'))) ->> 'ok', 'true', 'another therapist may be named') from usual;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'and then') from usual;
+select is(tests.session_on(id, 542), 'rbt 10 97153 clinic 60', 'they go on with it, as the service that all its sessions have by now') from usual;
+insert into public.service_codes (organization_id, code, description, levels, valid_from) values (tests.id('clinic'), 'H2019', 'Skills', '{technician,qhp}', '2020-01-01');
+create temporary table ended on commit drop as select tests.book_rule('bcba', 'dan', '{600,607,614}', '{"rule": "FREQ=WEEKLY", "count": 3}', jsonb_build_object('cpt_code', 'H2019',
+  'start_time', tests.day(600), 'end_time', tests.day(600, '11:00'))) as id;
+update public.service_codes set valid_to = tests.day(610)::date where code = 'H2019';
+select tests.call('admin', format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', '97155', 'session_ids', (
+  select jsonb_agg(session.id) from public.sessions as session join ended on series_id = ended.id where start_time = tests.day(614)))));
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'a series whose code has ended goes on') from ended;
+select is(tests.session_on(id, 621), 'bcba 0 97155 60', 'as the service that is valid then') from ended;
+
+-- Who misses a session of a group comes to the next.
+do $$ begin perform tests.cancel('admin', jsonb_build_object('session_ids', jsonb_build_array((
+  select id from public.sessions where series_id = (select id from mate) and start_time = tests.day(322))))); end $$;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'a group goes on after one client has missed its last session') from mates;
+select is(tests.places(id, 300), '{300 10:00,308 10:00,315 10:00,329 10:00}', 'with that client') from mate;
+select is_empty('select * from tests.broken_claims()', 'the claims are sound at last');
 
 select * from finish();
 rollback;

@@ -187,6 +187,20 @@ export const mutants: Mutant[] = [
 
   // --- Payers and reports
   {
+    name: 'a substitute who gives the last session of a series goes on with it',
+    file: 'supabase/schemas/booking/extend_series.sql',
+    from: "coalesce((changes ->> 'therapist_id')::uuid, series.therapist_id)",
+    to: 'standing[cardinality(standing)].therapist_id',
+    tests: ['extending_a_series.sql'],
+  },
+  {
+    name: 'the room of the first booking is forgotten when a series goes on',
+    file: 'supabase/schemas/booking/extend_series.sql',
+    from: '  if first.id is not null then',
+    to: '  if false then',
+    tests: ['extending_a_series.sql'],
+  },
+  {
     name: 'a code that ends takes the time away from whoever holds it',
     file: 'supabase/schemas/booking/placement.sql',
     from: 'where wrong.issue is not null and service.held is not true',

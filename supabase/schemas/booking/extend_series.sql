@@ -1,8 +1,9 @@
 -- Purpose: a series goes on: by its rule, and as it was changed since.
--- Objects: series_pattern, extension_days, extended_series, extend_series.
+-- Objects: usual_session, series_pattern, extension_days, extended_series, extend_series.
 -- Watch for: it is the hold and the confirmation of new sessions in one transaction, as of any others. The rule is followed
---            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. A
---            session that was moved by itself changes nothing of that.
+--            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. So do
+--            therapist, room and travel. A session that was changed by itself changes nothing of that: a substitute who
+--            gives the last one does not go on with the series.
 
 create type private.series_pattern as (
   rule text,
@@ -13,16 +14,13 @@ create type private.series_pattern as (
   changes private.series_change[],
   change_zones text[],
   duration interval,
-  last public.sessions,
-  client_ids uuid[],
-  room_id uuid,
-  buffer_before_minutes smallint,
-  buffer_after_minutes smallint
+  usual public.sessions,
+  client_ids uuid[]
 );
 comment on type private.series_pattern is
   'What a series does: its rule and what it makes of the rule''s days (changes, duration). change_zones: by whose clocks '
   'each change and all later ones are, null for those before. through: the last day of the rule '
-  'that was booked; last: its last session that stands; client_ids: everybody of its group who is in a series.';
+  'that was booked; usual: who, where and for what its sessions are; client_ids: everybody of its group who is in a series.';
 
 create function private.read_extend_request(request jsonb)
 returns private.extend_request
@@ -45,6 +43,81 @@ end
 $$;
 comment on function private.read_extend_request(jsonb) is 'Reads the request of extend_series, or PT400.';
 
+create function private.usual_session(
+  organization_id uuid,
+  series public.session_series,
+  known public.sessions[],
+  first public.hold_batches,
+  changes jsonb,
+  next_day date
+)
+returns public.sessions
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  usual public.sessions;
+  standing constant public.sessions[] := array(
+    select session from unnest(known) as session where session.status not in ('cancelled', 'no_show')
+  );
+  to_come constant public.sessions[] := array(
+    select session from unnest(standing) as session where session.start_time > clock_timestamp()
+  );
+  -- One session alone may be the one that was changed.
+  many constant public.sessions[] := case
+    when cardinality(to_come) > 1 then to_come
+    when standing <> '{}' then standing
+    else known
+  end;
+begin
+  select mode() within group (order by session.location_type),
+    mode() within group (order by coalesce(known_group.room_id, session.room_id)),
+    mode() within group (order by greatest(known_group.buffer_before_minutes, session.buffer_before_minutes)),
+    mode() within group (order by greatest(known_group.buffer_after_minutes, session.buffer_after_minutes))
+  into usual.location_type, usual.room_id, usual.buffer_before_minutes, usual.buffer_after_minutes
+  from unnest(many) as session
+  left join public.session_groups as known_group
+    on known_group.organization_id = usual_session.organization_id and known_group.id = session.group_id;
+  -- What was asked of the series, where that is known: a series that was written directly has no holds.
+  if first.id is not null then
+    usual.room_id := first.room_id;
+    usual.buffer_before_minutes := first.buffer_before_minutes;
+    usual.buffer_after_minutes := first.buffer_after_minutes;
+  end if;
+  if changes ? 'room_id' then
+    usual.room_id := (changes ->> 'room_id')::uuid;
+  end if;
+  usual.buffer_before_minutes := coalesce((changes ->> 'buffer_before_minutes')::smallint, usual.buffer_before_minutes);
+  usual.buffer_after_minutes := coalesce((changes ->> 'buffer_after_minutes')::smallint, usual.buffer_after_minutes);
+  usual.organization_id := organization_id;
+  usual.therapist_id := coalesce((changes ->> 'therapist_id')::uuid, series.therapist_id);
+  usual.client_id := series.client_id;
+  -- Sessions get another code by themselves, too, and all of them when their code ends.
+  select service.cpt_code, service.session_type into usual.cpt_code, usual.session_type
+  from (
+    select session.cpt_code, session.session_type, count(*) as number, max(session.start_time) as last_time
+    from unnest(many) as session
+    group by session.cpt_code, session.session_type
+    union all
+    select upper(changes ->> 'cpt_code'), changes ->> 'session_type', 1000, null
+    where changes ?| '{cpt_code,session_type}'
+  ) as service
+  cross join lateral (
+    select private.billed_code(usual_session.organization_id, service.cpt_code, service.session_type, next_day) as code
+  ) as billed
+  order by (private.service_code_on(usual_session.organization_id, billed.code, next_day)).code is null, service.number desc,
+    service.last_time desc nulls last
+  limit 1;
+  return usual;
+end
+$$;
+comment on function private.usual_session(
+  uuid, public.session_series, public.sessions[], public.hold_batches, jsonb, date
+) is
+  'Who, where and for what the sessions of a series are, whatever became of a single one: as it was booked first (first) and '
+  'changed since (changes), else as most of its sessions are, of a service that is valid on next_day.';
+
 create function private.series_pattern(actor private.actor, wanted private.extend_request)
 returns private.series_pattern
 language plpgsql
@@ -54,24 +127,24 @@ as $$
 declare
   pattern private.series_pattern;
   known constant public.sessions[] := private.series_sessions(actor, wanted.series_id);
-  first_batch uuid;
+  series public.session_series;
+  first public.hold_batches;
+  lasting jsonb;
   held record;
 begin
-  select session into pattern.last
-  from unnest(known) as session
-  order by session.status in ('cancelled', 'no_show'), session.start_time desc, session.id
-  limit 1;
   if known = '{}' then
     return null;
   end if;
-  select coalesce(series.recurrence ->> 'rule', series.recurrence_rule), series.recurrence -> 'exceptions', series.civil_start,
-    coalesce(series.recurrence ->> 'time_zone', series.time_zone)
-  into pattern.rule, pattern.exceptions, pattern.civil_start, pattern.time_zone
-  from public.session_series as series
-  where series.organization_id = actor.organization_id and series.id = wanted.series_id;
+  select each.* into series
+  from public.session_series as each
+  where each.organization_id = actor.organization_id and each.id = wanted.series_id;
+  pattern.rule := coalesce(series.recurrence ->> 'rule', series.recurrence_rule);
+  pattern.exceptions := series.recurrence -> 'exceptions';
+  pattern.time_zone := coalesce(series.recurrence ->> 'time_zone', series.time_zone);
   -- What was held first is what was asked, wherever its sessions are now. A series that was written directly has no holds.
   select max(hold.civil_start)::date as through,
-    (array_agg(hold.end_time - hold.start_time order by hold.civil_start desc))[1] as duration
+    (array_agg(hold.end_time - hold.start_time order by hold.civil_start desc))[1] as duration,
+    (array_agg(batch order by hold.civil_start))[1] as batch
   into held
   from public.sessions as session
   join public.session_holds as hold on hold.organization_id = session.organization_id and hold.id = session.id
@@ -82,15 +155,23 @@ begin
     coalesce(array_agg(
       jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
     ) filter (where change.lasts), '{}'),
-    array_agg(change.change ->> 'time_zone' order by change.changed_at) filter (where change.lasts)
-  into pattern.through, pattern.changes, pattern.change_zones
+    array_agg(change.change ->> 'time_zone' order by change.changed_at) filter (where change.lasts),
+    -- An extension by another therapist is how the series goes on.
+    (
+      select jsonb_object_agg(field.key, field.value order by asked.changed_at)
+      from public.series_changes as asked
+      cross join lateral jsonb_each(asked.change) as field
+      where asked.organization_id = actor.organization_id and asked.series_id = wanted.series_id
+        and coalesce(asked.change ->> 'scope', 'following') <> 'this'
+    )
+  into pattern.through, pattern.changes, pattern.change_zones, lasting
   from (
     select known.change, known.changed_at, known.change ->> 'scope' in ('following', 'all') as lasts
     from public.series_changes as known
     where known.organization_id = actor.organization_id and known.series_id = wanted.series_id
   ) as change;
   pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
-  pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
+  pattern.civil_start := coalesce(series.civil_start, known[1].civil_start);
   pattern.duration := coalesce(
     (
       select make_interval(mins => change.duration_minutes)
@@ -99,22 +180,25 @@ begin
       order by change.ordinality desc
       limit 1
     ),
-    held.duration, (pattern.last).end_time - (pattern.last).start_time
+    held.duration, (select mode() within group (order by session.end_time - session.start_time) from unnest(known) as session)
   );
+  first := held.batch;
+  pattern.usual := private.usual_session(
+    actor.organization_id, series, known, first, coalesce(lasting, '{}'), pattern.through + 1
+  );
+  -- Who misses the last session of a group comes to the next; who missed the last two has left it.
   pattern.client_ids := array(
-    select mate.client_id
-    from public.sessions as mate
-    where mate.organization_id = actor.organization_id and mate.group_id = (pattern.last).group_id
-      and mate.series_id is not null and mate.status not in ('cancelled', 'no_show')
+    select distinct mate.client_id
+    from (
+      select session.group_id from unnest(known) as session
+      where session.group_id is not null and session.status not in ('cancelled', 'no_show')
+      order by session.start_time desc, session.id
+      limit 2
+    ) as late
+    join public.sessions as mate on mate.organization_id = actor.organization_id and mate.group_id = late.group_id
+    where mate.series_id is not null and mate.status not in ('cancelled', 'no_show')
     order by mate.client_id
   );
-  select coalesce(known_group.room_id, (pattern.last).room_id),
-    greatest(known_group.buffer_before_minutes, (pattern.last).buffer_before_minutes),
-    greatest(known_group.buffer_after_minutes, (pattern.last).buffer_after_minutes)
-  into pattern.room_id, pattern.buffer_before_minutes, pattern.buffer_after_minutes
-  from (values (1)) as once
-  left join public.session_groups as known_group
-    on known_group.organization_id = actor.organization_id and known_group.id = (pattern.last).group_id;
   return pattern;
 end
 $$;
@@ -181,10 +265,10 @@ stable
 set search_path = ''
 as $$
 declare
-  session constant public.sessions := pattern.last;
+  session constant public.sessions := pattern.usual;
   on_date constant date := private.service_date(actor.organization_id, session.client_id, next.start_time);
   quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
-    session.id, 0, session.client_id,
+    gen_random_uuid(), 0, session.client_id,
     private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
     next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id, on_date
   )::private.service], as_of);
@@ -267,16 +351,16 @@ as $$
 declare
   request private.hold_request;
 begin
-  request.therapist_id := coalesce(wanted.therapist_id, (pattern.last).therapist_id);
-  request.client_id := (pattern.last).client_id;
+  request.therapist_id := coalesce(wanted.therapist_id, (pattern.usual).therapist_id);
+  request.client_id := (pattern.usual).client_id;
   request.client_ids := case when cardinality(pattern.client_ids) > 1 then pattern.client_ids end;
-  request.room_id := pattern.room_id;
-  request.cpt_code := (pattern.last).cpt_code;
-  request.session_type := (pattern.last).session_type;
+  request.room_id := (pattern.usual).room_id;
+  request.cpt_code := (pattern.usual).cpt_code;
+  request.session_type := (pattern.usual).session_type;
   request.time_zone := days[1].time_zone;
   request.hold_seconds := 30;
-  request.buffer_before_minutes := pattern.buffer_before_minutes;
-  request.buffer_after_minutes := pattern.buffer_after_minutes;
+  request.buffer_before_minutes := (pattern.usual).buffer_before_minutes;
+  request.buffer_after_minutes := (pattern.usual).buffer_after_minutes;
   request.override := wanted.override;
   request.occurrences := array(
     select row(
@@ -290,7 +374,7 @@ begin
 end
 $$;
 comment on function private.extension_request(private.extend_request, private.series_pattern, private.extension_day[]) is
-  'The hold of the sessions that are to be added: who, where and for what as in the last session of the series.';
+  'The hold of the sessions that are to be added: who, where and for what as the series has it.';
 
 create function private.extended_series(batch public.hold_batches, client_id uuid)
 returns uuid
@@ -338,6 +422,7 @@ begin
   update public.hold_batches as batch
   set series_id = wanted.series_id, series_change = jsonb_strip_nulls(jsonb_build_object(
     'until', wanted.until, 'count', wanted.count, 'authorization_end', wanted.authorization_end,
+    'therapist_id', wanted.therapist_id,
     'through', (select max(next.day) from unnest(days || skipped_days) as next)
   ))
   where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
@@ -350,7 +435,7 @@ begin
     from (
       select (held.value ->> 'holdKey')::uuid as hold_key, row(
         null, request.therapist_id, request.client_id, held.value ->> 'startTime', held.value ->> 'endTime', null,
-        (pattern.last).location_type, null
+        (pattern.usual).location_type, null
       )::private.session_request as session
       from jsonb_array_elements(outcome #> '{body,holds}') as held (value)
     ) as place
@@ -414,7 +499,7 @@ begin
     return outcome;
   end if;
   pattern := private.series_pattern(actor, wanted);
-  if pattern is null or (pattern.last).id is null then
+  if pattern is null or (pattern.usual).client_id is null then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   resource_ids := private.extension_resources(wanted, pattern);
@@ -422,13 +507,13 @@ begin
   -- where the series ends.
   perform private.lock_resources(actor.organization_id, resource_ids);
   pattern := private.series_pattern(actor, wanted);
-  if (pattern.last).id is null or private.extension_resources(wanted, pattern) <> resource_ids then
+  if (pattern.usual).client_id is null or private.extension_resources(wanted, pattern) <> resource_ids then
     perform private.raise_busy();
   end if;
   added := private.extension_of(actor, wanted, pattern, clock_timestamp());
   if (added.issue).code is not null then
     return private.refuse(
-      actor, 'hold.refused', '{}', (added.issue).code, (added.issue).detail, (pattern.last).therapist_id,
+      actor, 'hold.refused', '{}', (added.issue).code, (added.issue).detail, (pattern.usual).therapist_id,
       more => jsonb_build_object('shortages', added.shortages)
     );
   end if;
@@ -469,7 +554,7 @@ set search_path = ''
 as $$
 begin
   return array_remove(
-    array[coalesce(wanted.therapist_id, (pattern.last).therapist_id), (pattern.last).client_id, pattern.room_id]
+    array[coalesce(wanted.therapist_id, (pattern.usual).therapist_id), (pattern.usual).client_id, (pattern.usual).room_id]
       || pattern.client_ids, null
   );
 end

@@ -30,7 +30,8 @@ comment on view public.series_changes is
   'What was changed of series since they were booked, extensions among it: one row for each confirmed change and each series '
   'whose sessions it moved or added.';
 comment on column public.series_changes.change is
-  'As asked: {scope, from, shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id}, or what '
+  'As asked: {scope, from, shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, cpt_code, '
+  'session_type, buffer_before_minutes, buffer_after_minutes}, as far as it was named, or what '
   'extend_series was asked for.';
 grant select on public.series_changes to authenticated, service_role;
 
@@ -433,7 +434,9 @@ begin
   update public.hold_batches as batch
   set series_id = part.series_id,
     series_change = jsonb_strip_nulls(jsonb_build_object(
-      'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
+      'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone,
+      'cpt_code', wanted.cpt_code, 'session_type', wanted.session_type,
+      'buffer_before_minutes', wanted.buffer_before_minutes, 'buffer_after_minutes', wanted.buffer_after_minutes
     )) || change
   where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
   return private.kept(
