@@ -1,6 +1,6 @@
 -- What reports count once, and on whose side a cancellation is.
 begin;
-select plan(8);
+select plan(10);
 select tests.open_clinic();
 update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
 update public.therapists set time_zone = 'UTC' where organization_id = tests.id('clinic');
@@ -34,6 +34,36 @@ values (tests.id('clinic'), tests.id('rbt'), 'time_off', tests.at(1, '11:00'), t
 insert into public.organization_closures (organization_id, name, starts_at, ends_at)
 values (tests.id('clinic'), 'Snow', tests.at(1, '00:00'), tests.at(2, '00:00'));
 select is(pg_temp.hours('available_hours'), '24.00', 'while the clinic is closed nobody works');
+
+-- A therapist who lives a day ahead or behind works the hours of the clinic's week, and time off lessens the week it is in:
+-- Monday morning in Auckland is Sunday of the week before at a clinic on the other side of the date line.
+create function pg_temp.mornings_of(clinic_zone text, therapist_zone text, weekday text) returns numeric[] language plpgsql as $$
+declare
+  monday constant date := date_trunc('week', tests.at(14) at time zone clinic_zone)::date;
+  morning timestamptz;
+begin
+  update public.organizations set time_zone = clinic_zone where id = tests.id('other clinic');
+  update public.therapists set time_zone = therapist_zone, availability_hours = jsonb_build_object(weekday, '[{"start": "08:00", "end": "12:00"}]'::jsonb)
+  where organization_id = tests.id('other clinic') and id = tests.id('other rbt');
+  delete from public.availability_exceptions where organization_id = tests.id('other clinic');
+  select (day.at::date + time '08:00') at time zone therapist_zone into morning
+  from generate_series(monday - 3, monday + 9, interval '1 day') as day (at)
+  where trim(lower(to_char(day.at, 'day'))) = weekday
+    and ((day.at::date + time '08:00') at time zone therapist_zone at time zone clinic_zone)::date between monday and monday + 6;
+  insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+  values (tests.id('other clinic'), tests.id('other rbt'), 'time_off', morning, morning + interval '3 hours');
+  return array(
+    select available_hours from reports.therapist_utilization
+    where organization_id = tests.id('other clinic') and therapist_id = tests.id('other rbt')
+      and week_start between monday - 7 and monday + 7 order by week_start
+  );
+end $$;
+select tests.open_clinic('other ');
+-- Weeks are listed from the first session of the clinic to its last.
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('other clinic'), tests.id('other bcba'), tests.id('other ann'), tests.at(day), tests.at(day, '11:00'), 'UTC' from unnest(array[1, 28]) as day;
+select is(pg_temp.mornings_of('America/Los_Angeles', 'Pacific/Auckland', 'monday'), array[4, 1, 4]::numeric[], 'time off on a Monday that is the clinic''s Sunday');
+select is(pg_temp.mornings_of('Pacific/Kiritimati', 'Pacific/Pago_Pago', 'sunday'), array[4, 1, 4]::numeric[], 'time off on a Sunday that is the clinic''s Monday');
 
 -- On whose side a session was cancelled, and with how much notice.
 create temporary table gone on commit drop as

@@ -29,7 +29,8 @@ cross join lateral (
               (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
             ), '[)'
           )), '{}') as windows
-        from generate_series(0, 6) as nth (day)
+        -- The therapist's days that touch the clinic's week: where the two live far apart, it begins two days off.
+        from generate_series(-2, 8) as nth (day)
         -- Days are dates: a timestamp would be read in the zone of whoever asks.
         cross join lateral (select week.week_start + nth.day as date) as day
         cross join lateral jsonb_array_elements(
@@ -58,7 +59,7 @@ cross join lateral (
           and closure.starts_at < week.ends_at
       ) as closed
       cross join lateral unnest(
-        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off - closed.during)
+        ((weekly.windows + dated.extra) - dated.off - closed.during) * tstzmultirange(tstzrange(week.starts_at, week.ends_at))
           -- Whoever was archived works no hours from then on.
           * tstzmultirange(tstzrange(null, therapist.deleted_at))
       ) as span
