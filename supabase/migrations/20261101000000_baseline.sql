@@ -7550,6 +7550,78 @@ create trigger a_guard_rule before insert or update on public.payer_concurrency_
 create trigger b_relane after insert or update on public.payer_concurrency_rules
   for each row execute function private.relane_after_change();
 
+-- === schemas/payers/service_days.sql ===
+
+-- Purpose: the days of what is booked follow the zone that they are counted in.
+-- Objects: private.follow_service_zone and the triggers that call it.
+-- Watch for: the day of a service is local to the client, or to the organization for a client without a zone. Units, limits
+--            and lanes were taken for that day, so another zone asks for them anew, completed visits included.
+
+create function private.follow_service_zone()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+  of_organization constant uuid := (to_jsonb(new) ->> case tg_table_name when 'clients' then 'organization_id' else 'id' end)::uuid;
+  of_client constant uuid := case tg_table_name when 'clients' then (to_jsonb(new) ->> 'id')::uuid end;
+  client_ids uuid[];
+  client_id uuid;
+begin
+  -- A client without a payer has no units, and their services never run at once.
+  client_ids := array(
+    select client.id
+    from public.clients as client
+    where client.organization_id = of_organization
+      and client.has_payer
+      and (client.id = of_client or of_client is null and client.time_zone is null)
+    order by client.id
+  );
+  perform private.relane_clients(of_organization, client_ids);
+  foreach client_id in array client_ids loop
+    perform private.recount_units(of_organization, client_id, true);
+  end loop;
+  perform private.wake_slots_of(of_organization, client_ids);
+  perform private.leave_booking(null, former);
+  return null;
+end
+$$;
+comment on function private.follow_service_zone() is
+  'Trigger: what clients have booked is of the days of their new zone, or of their organization''s: lanes, units and the '
+  'rounding of a day. Refused with restrict_violation (23001) where services would run at once that may not.';
+
+create function private.guard_service_zone()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.take_row_organization(
+    (to_jsonb(new) ->> case tg_table_name when 'clients' then 'organization_id' else 'id' end)::uuid, tg_table_name
+  );
+  return new;
+end
+$$;
+comment on function private.guard_service_zone() is
+  'Trigger: the zone of a client or of an organization changes with the organization to itself.';
+
+select private.write_alone('{clients,organizations}', 'update of time_zone');
+create trigger b_guard_service_zone before update of time_zone on public.clients
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.guard_service_zone();
+create trigger b_guard_service_zone before update of time_zone on public.organizations
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.guard_service_zone();
+create trigger c_follow_service_zone after update of time_zone on public.clients
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.follow_service_zone();
+create trigger c_follow_service_zone after update of time_zone on public.organizations
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.follow_service_zone();
+
 -- === schemas/booking/closures.sql ===
 
 -- Purpose: days and hours on which a whole organization is closed.
@@ -11141,8 +11213,8 @@ set search_path = ''
 as $$
 begin
   return (
-    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by session.start_time, session.id)
-    from unnest(session_ids) as named (id)
+    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by named.position)
+    from unnest(session_ids) with ordinality as named (id, position)
     cross join lateral (
       select known.* from public.sessions as known
       where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
@@ -11150,7 +11222,8 @@ begin
   );
 end
 $$;
-comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+comment on function private.facts_of_sessions(uuid, uuid[]) is
+  'What of these sessions belongs in an audit event, in the order of their ids, in which the event lists them.';
 
 create function private.facts_of_row(session_row jsonb)
 returns jsonb
@@ -14002,8 +14075,8 @@ begin
       'id', known.id, 'kind', known.kind, 'start_time', known.start_time, 'end_time', known.end_time,
       'time_zone', known.time_zone, 'room_id', known.room_id, 'series_id', known.series_id,
       'cancelled_at', known.cancelled_at, 'therapist_ids', members.ids
-    )) order by known.start_time, known.id)
-    from unnest(staff_time_ids) as named (id)
+    )) order by named.position)
+    from unnest(staff_time_ids) with ordinality as named (id, position)
     cross join lateral (
       select found.* from public.staff_times as found
       where found.organization_id = staff_time_facts.organization_id and found.id = named.id offset 0
@@ -14016,7 +14089,8 @@ begin
   );
 end
 $$;
-comment on function private.staff_time_facts(uuid, uuid[]) is 'What of these staff times belongs in an audit event.';
+comment on function private.staff_time_facts(uuid, uuid[]) is
+  'What of these staff times belongs in an audit event, in the order of their ids, in which the event lists them.';
 
 -- Direct writes (service_role, SQL) ---------------------------------------------------------------------------------------
 

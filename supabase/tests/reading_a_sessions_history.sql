@@ -1,6 +1,6 @@
 -- Years later: what happened to this session, who did it, and is that what was written down then?
 begin;
-select plan(26);
+select plan(30);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -35,6 +35,35 @@ select is(pg_temp.history('admin', session_id) #>> '{1,after,id}', session_id::t
 select is(pg_temp.history('admin', sibling_id) #>> '{1,after,id}', sibling_id::text, 'or its sibling''s') from made;
 select is((select count(distinct (event ->> 'chain_id', event ->> 'seq')) from jsonb_array_elements(pg_temp.history('admin', session_id)) as event),
   5::bigint, 'each event has its place in a chain') from made;
+
+-- Of an event about several, each has its own part, in whatever order a request or a table names them: sessions that are
+-- moved, the later one first; a schedule that is imported, the later row first; meetings of which one passes another.
+create temporary table swapped (ids uuid[]) on commit drop;
+insert into swapped select tests.book('rbt2', 'rbt2', 'ben', array[tests.at(41), tests.at(42)]);
+select is(tests.confirm('rbt2', tests.confirmation(held, 'rbt2', 'ben')) ->> 'ok', 'true', 'two sessions move in one hold')
+from swapped, tests.hold('rbt2', tests.request('rbt2', 'ben', tests.at(43), 60, jsonb_build_object('occurrences', jsonb_build_array(
+  tests.occurrence(tests.at(43), 60, 'UTC', jsonb_build_object('session_id', ids[2])),
+  tests.occurrence(tests.at(44), 60, 'UTC', jsonb_build_object('session_id', ids[1])))))) as held;
+select tests.call('admin', format('select public.import_sessions(%L)', jsonb_build_object('rows', (select jsonb_agg(jsonb_build_object(
+  'external_id', 'day ' || day, 'therapist_id', tests.id('rbt2'), 'client_id', tests.id('ben'), 'time_zone', 'UTC',
+  'start_time', private.iso(tests.at(day)), 'end_time', private.iso(tests.at(day, '11:00'))) order by day desc) from unnest(array[45, 46]) as day))));
+select tests.call('admin', format('select public.add_staff_time(%L)', jsonb_build_object('kind', 'meeting', 'therapist_ids', array[tests.id('bcba')], 'time_zone', 'UTC',
+  'start_time', tests.at(47), 'end_time', tests.at(47, '11:00'), 'occurrences', (select jsonb_agg(tests.occurrence(tests.at(day)) order by day desc) from unnest(array[47, 48]) as day))));
+select is(
+  array(select distinct event.action from audit.events as event where event.organization_id = tests.id('clinic') and cardinality(event.entity_ids) > 1 and action !~ '[^e].added$' order by 1),
+  array['hold.acquired', 'hold.confirmed', 'session.imported', 'staff_time.added'], 'there are such events'
+);
+select is_empty($$
+  select event.action, place.position from audit.events as event
+  cross join lateral unnest(event.entity_ids) with ordinality as place (id, position)
+  cross join lateral (values (event.before), (event.after)) as part (list)
+  where event.organization_id = tests.id('clinic') and jsonb_typeof(part.list) = 'array'
+    and part.list -> (place.position - 1)::integer ->> 'id' <> place.id::text $$, 'each lists its parts in the order of its ids');
+select is(
+  (select array_agg((event #>> '{before,start_time}')::timestamptz || ' to ' || (event #>> '{after,start_time}')::timestamptz order by number)
+   from swapped, unnest(ids) with ordinality as moved (id, number), jsonb_array_elements(pg_temp.history('admin', moved.id)) as event where event -> 'before' ? 'start_time'),
+  array[tests.at(41) || ' to ' || tests.at(44), tests.at(42) || ' to ' || tests.at(43)], 'so each was moved from where it was'
+);
 
 -- Who may ask.
 select is(tests.error(person, format('select * from public.session_history(%L)', session_id)) ->> 'hint', 'FORBIDDEN', format('not %s', person))

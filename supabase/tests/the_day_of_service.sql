@@ -1,7 +1,7 @@
 -- The day of service is the local day of the start in the clinic's zone, or the client's own, whatever zone the caller names;
 -- and only an authorization of a payer who covers that day counts.
 begin;
-select plan(25);
+select plan(35);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -74,6 +74,44 @@ values (tests.id('clinic'), 'H2020', 'Ends soon', '{technician,assistant,qhp}', 
 select is(tests.hold('admin', tests.series('rbt', 'ann', array[pg_temp.la(39, '23:30'), pg_temp.la(40, '23:30')], 30, '{"cpt_code": "H2020"}')) ->> 'ok', 'true', 'a series is held to the last evening of its code');
 select is((tests.error('admin', format('select public.hold_sessions(%L)', tests.series('rbt', 'ann', array[pg_temp.la(40, '22:00'), pg_temp.la(41, '00:00')], 30, '{"cpt_code": "H2020"}')))
   ->> 'details')::jsonb #>> '{0,path}', 'occurrences.1', 'and not into the next day');
+
+-- The zone of a client, or of the clinic, changes after something was booked: then its day is another one. Units, limits and
+-- the payer are those of that day.
+insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
+select tests.cover(name, 'open'), tests.authorize(name, '{97153}', 100, tests.at(60)::date, tests.at(70)::date) from unnest(array['eve', 'fay']) as name;
+create function pg_temp.entry(name text) returns text language sql as $$
+  select string_agg(format('%s %s of %s', service_date - tests.at(70)::date, units, total_units), ', ' order by service_date, state)
+  from public.authorization_units where client_id = tests.id(name) $$;
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+select tests.id('clinic'), gen_random_uuid(), tests.id(therapist), tests.id(name), pg_temp.la(70, '22:00'), pg_temp.la(70, '23:00'), 'UTC', '97153'
+from (values ('rbt', 'eve'), ('rbt2', 'fay')) as booked (therapist, name);
+select tests.hold('admin', jsonb_build_object('therapist_id', tests.id('bcba'), 'client_id', tests.id('eve'), 'cpt_code', '97153') || tests.occurrence(pg_temp.la(70, '20:00'), 30, 'UTC'));
+select is(pg_temp.entry(name), told, 'booked and held on the last day of the authorization: ' || name) from (values ('eve', '0 2 of 2, 0 4 of 4'), ('fay', '0 4 of 4')) as entry (name, told);
+update public.clients set time_zone = 'America/New_York' where id = tests.id('eve');
+select is(pg_temp.entry('eve'), '0 2 of 2, 1 0 of 4', 'where eve lives now, the session is of the day after it, and the hold still of the last one');
+update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
+select is(pg_temp.entry('fay'), '1 0 of 4', 'the clinic moves: so do the days of clients without a zone');
+select is(pg_temp.entry('eve'), '0 2 of 2, 1 0 of 4', 'and of no others');
+select is((select left_units from reports.authorization_balances where client_id = tests.id('fay')), 100, 'the authorization has its units back');
+update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
+update public.clients set time_zone = null where id = tests.id('eve');
+select is(pg_temp.entry(name), told, 'and back: ' || name) from (values ('eve', '0 2 of 2, 0 4 of 4'), ('fay', '0 4 of 4')) as entry (name, told);
+-- Where a payer rounds by the day, visits that come to share a day are rounded together.
+update public.payer_rules set rounding = 'midpoint_daily' where payer_id = tests.id('open');
+insert into public.payer_rules (organization_id, payer_id, rounding, valid_from) select tests.id('clinic'), tests.id('open'), 'midpoint_daily', '2020-01-01'
+where not exists (select from public.payer_rules where payer_id = tests.id('open'));
+select tests.authorize('fay', '{97153}', 100, tests.at(-400)::date, tests.at(-300)::date);
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, location_type)
+select tests.id('clinic'), gen_random_uuid(), tests.id('rbt'), tests.id('fay'), starts, starts + interval '23 minutes', 'UTC', '97153', 'home'
+from (values (pg_temp.la(-350, '22:00')), (pg_temp.la(-349, '10:00'))) as visit (starts);
+update public.sessions set status = status_ from unnest(array['in_progress', 'completed']::public.session_status[]) as status_ where client_id = tests.id('fay') and start_time < tests.at(-300) and status_ = 'in_progress';
+update public.sessions set status = 'completed' where client_id = tests.id('fay') and status = 'in_progress';
+create function pg_temp.used() returns text language sql as $$
+  select concat_ws(' ', (select sum(units) from public.authorization_units where client_id = tests.id('fay') and state = 'used'),
+    (select sum(units) from reports.billable_visits where client_id = tests.id('fay'))) $$;
+select is(pg_temp.used(), '4 4', 'two visits of 23 minutes on two days are 2 and 2 units, in the ledger as on the bill');
+update public.clients set time_zone = 'America/New_York' where id = tests.id('fay');
+select is(pg_temp.used(), '3 3', 'on one day they are 3');
 
 select * from finish();
 rollback;

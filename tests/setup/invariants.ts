@@ -264,6 +264,17 @@ const rules: Rule[] = [
         and case when hold.status = 'confirmed' then batch.events is null else each.events is distinct from 1 end`,
   },
   {
+    name: 'an event about several lists what became of each in the order of their ids',
+    query: `
+      select event.id, event.action, place.id as entity_id
+      from audit.events as event
+      cross join lateral unnest(event.entity_ids) with ordinality as place (id, position)
+      cross join lateral (values (event.before), (event.after)) as part (list)
+      where ($1::uuid is null or event.organization_id = $1)
+        and cardinality(event.entity_ids) > 1 and jsonb_typeof(part.list) = 'array'
+        and part.list -> (place.position - 1)::integer ->> 'id' <> place.id::text`,
+  },
+  {
     name: 'the chains of the audit are whole',
     query: 'select * from audit.verify($1)',
   },

@@ -23,8 +23,8 @@ set search_path = ''
 as $$
 begin
   return (
-    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by session.start_time, session.id)
-    from unnest(session_ids) as named (id)
+    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by named.position)
+    from unnest(session_ids) with ordinality as named (id, position)
     cross join lateral (
       select known.* from public.sessions as known
       where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
@@ -32,7 +32,8 @@ begin
   );
 end
 $$;
-comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+comment on function private.facts_of_sessions(uuid, uuid[]) is
+  'What of these sessions belongs in an audit event, in the order of their ids, in which the event lists them.';
 
 create function private.facts_of_row(session_row jsonb)
 returns jsonb

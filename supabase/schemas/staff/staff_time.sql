@@ -144,8 +144,8 @@ begin
       'id', known.id, 'kind', known.kind, 'start_time', known.start_time, 'end_time', known.end_time,
       'time_zone', known.time_zone, 'room_id', known.room_id, 'series_id', known.series_id,
       'cancelled_at', known.cancelled_at, 'therapist_ids', members.ids
-    )) order by known.start_time, known.id)
-    from unnest(staff_time_ids) as named (id)
+    )) order by named.position)
+    from unnest(staff_time_ids) with ordinality as named (id, position)
     cross join lateral (
       select found.* from public.staff_times as found
       where found.organization_id = staff_time_facts.organization_id and found.id = named.id offset 0
@@ -158,7 +158,8 @@ begin
   );
 end
 $$;
-comment on function private.staff_time_facts(uuid, uuid[]) is 'What of these staff times belongs in an audit event.';
+comment on function private.staff_time_facts(uuid, uuid[]) is
+  'What of these staff times belongs in an audit event, in the order of their ids, in which the event lists them.';
 
 -- Direct writes (service_role, SQL) ---------------------------------------------------------------------------------------
 
