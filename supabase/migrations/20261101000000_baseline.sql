@@ -7339,32 +7339,40 @@ declare
   last_time constant timestamptz := greatest(
     coalesce(new.valid_to, 'infinity'), case when tg_op = 'UPDATE' then coalesce(old.valid_to, 'infinity') end
   )::timestamptz + interval '2 days';
-  visited record;
+  counted record;
 begin
-  for visited in
-    select session.client_id, array_agg(session.id) as session_ids
+  for counted in
+    select client.id, session.ids as session_ids, hold.ids as hold_ids
     from (
       select distinct coverage.client_id as id from public.client_coverages as coverage
       where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
     ) as client
     cross join lateral (
-      select known.id, known.client_id from public.sessions as known
+      select array_agg(known.id) as ids from public.sessions as known
       where known.organization_id = new.organization_id and known.client_id = client.id
-        and known.start_time >= first_time and known.start_time < last_time and known.status = 'completed'
-      offset 0
+        and known.start_time >= first_time and known.start_time < last_time and known.status not in ('cancelled', 'no_show')
     ) as session
-    group by session.client_id
-    order by session.client_id
+    cross join lateral (
+      select array_agg(known.id) as ids from public.session_holds as known
+      where known.organization_id = new.organization_id and known.client_id = client.id
+        and known.status = 'held'
+        -- A move takes the difference to what its session has.
+        and (known.start_time >= first_time and known.start_time < last_time or known.session_id = any (session.ids))
+    ) as hold
+    where session.ids is not null or hold.ids is not null
+    order by client.id
   loop
-    perform private.count_visits(new.organization_id, visited.session_ids);
+    perform private.count_visits(
+      new.organization_id, coalesce(counted.session_ids, '{}'), '{}', coalesce(counted.hold_ids, '{}')
+    );
   end loop;
   perform private.leave_booking(null, former);
   return null;
 end
 $$;
 comment on function private.recount_after_rule() is
-  'Trigger: where a payer''s rule is entered for days that are past, the visits of those days are rounded anew, in the ledger '
-  'as in the reports.';
+  'Trigger: where a payer''s rule changes, what is booked, held or was rendered on its days is rounded anew, and whether it '
+  'needs an authorization is asked anew, in the ledger as in the reports. What is not covered is entered as beyond it.';
 
 create function private.guard_coverage()
 returns trigger
@@ -7411,11 +7419,11 @@ create trigger c_recount after insert or update on public.client_coverages
 
 create trigger b_guard_rule before insert or update on public.payer_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_rules
+create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to on public.payer_rules
   for each row execute function private.recount_after_rule();
 create trigger b_guard_rule before insert or update on public.payer_code_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_code_rules
+create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to on public.payer_code_rules
   for each row execute function private.recount_after_rule();
 
 create trigger refuse_derived_write

@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(83);
+select plan(90);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -273,6 +273,31 @@ update public.sessions set status = 'in_progress' where id = (select id from out
 select tests.record_visit(id, start_time, start_time + interval '2 hours') from public.sessions where id = (select id from outlasted);
 select is(tests.error_code('service_role', format('update public.sessions set status = ''completed'' where id = %L', id)), null, 'what was rendered beyond it happened') from outlasted;
 select is(tests.balance('dan'), '4/0/0/0', 'and takes what was left') from outlasted;
+
+-- A payer changes how minutes become units, and whether an authorization is required, from a day to come: what is booked and
+-- held from that day on is counted anew, and what was booked before it stays.
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('gil'), 'gil');
+insert into public.payers (organization_id, id, name) values (tests.id('clinic'), tests.id('changing'), 'changing');
+insert into public.payer_rules (organization_id, payer_id, rounding, authorization_required, valid_from) values (tests.id('clinic'), tests.id('changing'), 'midpoint', false, '2020-01-01');
+select tests.cover('gil', 'changing');
+insert into public.authorizations (organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on)
+values (tests.id('clinic'), tests.id('gil''s'), tests.id('gil'), tests.id('changing'), 100, tests.at(0)::date, tests.at(80)::date);
+insert into public.authorization_codes (organization_id, authorization_id, cpt_code) values (tests.id('clinic'), tests.id('gil''s'), '97153');
+select tests.confirm('admin', tests.confirmation(held, 'bcba', 'gil', format('{"cpt": {"code": "%s"}}', code)::jsonb #- '{cpt}'))
+from (values (70, '97153'), (75, '97153'), (76, '97156')) as booked (day, code),
+  lateral tests.hold('admin', tests.request('bcba', 'gil', tests.at(day), 37, jsonb_build_object('cpt_code', code))) as held;
+select tests.hold('admin', tests.request('bcba', 'gil', tests.at(77), 37, '{"cpt_code": "97153"}'));
+select is(tests.balance('gil'), '0/4/2/94', '37 minutes are two units');
+select is((select array_agg(needs_authorization) from public.authorization_units where client_id = tests.id('gil') and cpt_code = '97156'), array[false], 'a code without an authorization');
+update public.payer_rules set valid_to = tests.at(72)::date where payer_id = tests.id('changing');
+insert into public.payer_rules (organization_id, payer_id, rounding, authorization_required, valid_from) values (tests.id('clinic'), tests.id('changing'), 'ceil', true, tests.at(73)::date);
+select is(tests.balance('gil'), '0/5/3/92', 'from the day on which the payer rounds up they are three');
+select is((select array_agg(needs_authorization) from public.authorization_units where client_id = tests.id('gil') and cpt_code = '97156'), array[true], 'and one is required');
+update public.payer_rules set authorization_required = false where payer_id = tests.id('changing');
+select is((select array_agg(needs_authorization) from public.authorization_units where client_id = tests.id('gil') and cpt_code = '97156'), array[false], 'or not any more');
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, rounding, valid_from) values (tests.id('clinic'), tests.id('changing'), '97153', 'floor', tests.at(76)::date);
+select is(tests.balance('gil'), '0/5/2/93', 'a rule of one code alike');
+select is_empty('select * from tests.broken_claims()', 'the claims are sound');
 
 -- Two clinics may have an authorization of the same id.
 select tests.open_clinic('other ');
