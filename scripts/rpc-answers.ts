@@ -210,7 +210,12 @@ export const ANSWERS: Readonly<Record<string, z.ZodType>> = {
   read_client_details: z.object(sealedClients),
   read_client_names: z.object({ ...sealedClients, notReadable: z.array(id()) }),
   read_note: z.object({ organizationId: id(), keys: z.array(key), note, ciphertext: z.string() }),
-  recode_sessions: z.object({ cptCode: z.string(), recodedCount: count(), sessions: z.array(sessionRow) }),
+  recode_sessions: z.object({
+    cptCode: z.string(),
+    recodedCount: count(),
+    overridden: z.array(z.enum(['authorization', 'concurrency'])),
+    sessions: z.array(sessionRow),
+  }),
   release_hold: released,
   remove_member: z.object({ ...member, ...touched }),
   resync_zone: z.object({ zone: z.string(), movedCount: count(), movedSessionIds: z.array(id()) }),

@@ -2,6 +2,7 @@ import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
 import { checkGiven } from './sessionsApiError.ts';
+import type { BookingDetails } from './sessionHolds.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** Which sessions get which code. */
@@ -9,12 +10,16 @@ export interface RecodeRequest extends ReadOptions {
   /** 1 to 1,000 ids of sessions that are scheduled or in progress. */
   readonly sessionIds: readonly string[];
   readonly cptCode: string;
+  /** For admins: `authorization` (units, and what the payer pays for) and `concurrency`, with a reason that is audited. */
+  readonly override?: BookingDetails['override'];
 }
 
 /** What {@link recodeSessions} did. */
 export interface RecodeResponse {
   readonly cptCode: string;
   readonly recodedCount: number;
+  /** The rules that the override really set aside. */
+  readonly overridden: readonly ('authorization' | 'concurrency')[];
   /** The sessions as they are now, by start. */
   readonly sessions: readonly Database['public']['Tables']['sessions']['Row'][];
 }
@@ -40,6 +45,11 @@ export interface RecodeResponse {
  */
 export async function recodeSessions(supabase: RpcCaller, payload: RecodeRequest): Promise<RecodeResponse> {
   checkGiven(payload);
-  const request = { session_ids: payload.sessionIds, cpt_code: payload.cptCode };
+  const { override } = payload;
+  const request = {
+    session_ids: payload.sessionIds,
+    cpt_code: payload.cptCode,
+    override: override && { reason: override.reason, rules: override.rules && [...override.rules] },
+  };
   return await callOutcome<RecodeResponse>(supabase, 'recode_sessions', { request }, payload);
 }

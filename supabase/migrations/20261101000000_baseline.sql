@@ -12192,7 +12192,7 @@ comment on function private.move_group(private.actor, jsonb) is
 -- === schemas/booking/zone_rules.sql ===
 
 -- Purpose: a zone's law has changed; what was booked for 10:00 is at 10:00 again.
--- Objects: sessions_off_their_time, resync_conflicts, resync_zone; reports.moved_by_zone_rules lists what it would move.
+-- Objects: sessions_off_their_time, resync_obstacle, resync_shortages, resync_zone; reports.moved_by_zone_rules lists what it would move.
 -- Watch for: what was meant is civil_start; start_time is what the rules of that day made of it. A session whose clocks show
 --            its civil_start is right, and so is one whose civil_start clocks skip, moved on by the gap.
 
@@ -12230,12 +12230,12 @@ $$;
 comment on function private.sessions_off_their_time(uuid, text, timestamptz) is
   'The future sessions of a zone that no longer show the civil time they were booked for, and where it is.';
 
-create function private.resync_conflicts(
+create function private.resync_obstacle(
   organization_id uuid,
   moved private.resynced_session[],
   as_of timestamptz
 )
-returns jsonb
+returns private.obstacle
 language plpgsql
 stable
 set search_path = ''
@@ -12254,21 +12254,22 @@ declare
     from unnest(moved) as each
     order by each.new_start_time desc, each.id desc
   );
+  obstacle private.obstacle :=
+    private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of);
 begin
-  return (
+  obstacle.conflicts := (
     select jsonb_agg(
       item.value || jsonb_build_object('sessionId', session_ids[(item.value ->> 'occurrenceIndex')::integer + 1])
       order by item.position
     )
-    from jsonb_array_elements((
-      private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of)
-    ).conflicts) with ordinality as item (value, position)
+    from jsonb_array_elements(obstacle.conflicts) with ordinality as item (value, position)
   );
+  return obstacle;
 end
 $$;
-comment on function private.resync_conflicts(uuid, private.resynced_session[], timestamptz) is
-  'What is in the way of these sessions at their new places, where their rows already are: a conflict for each session and '
-  'resource, as in a 409 of a hold, with sessionId. occurrenceIndex counts the sessions by their new start.';
+comment on function private.resync_obstacle(uuid, private.resynced_session[], timestamptz) is
+  'What is in the way of these sessions at their new places, where their rows already are: told as in a 409 of a hold, a '
+  'conflict for each session and resource, with sessionId. occurrenceIndex counts the sessions by their new start.';
 
 create function private.resync_issue(organization_id uuid, moved private.resynced_session[], as_of timestamptz)
 returns private.cause
@@ -12294,7 +12295,12 @@ begin
   end if;
   -- A group is in one place: all who come are booked for the same civil time of this zone, or nobody moves.
   select jsonb_agg(jsonb_build_object(
-    'occurrenceIndex', 0, 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
+    'occurrenceIndex', (
+      select min(mate.number) from (
+        select each.group_id, row_number() over (order by each.new_start_time, each.id) - 1 as number from unnest(moved) as each
+      ) as mate
+      where mate.group_id = member.group_id
+    ), 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
     'startTime', private.iso(member.start_time), 'endTime', private.iso(member.end_time)
   ) order by member.start_time, member.id) into cause.conflicts
   from public.sessions as member
@@ -12317,6 +12323,40 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
+create function private.resync_shortages(organization_id uuid, moved private.resynced_session[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- Only what goes to another day of service asks for units anew.
+  others constant public.sessions[] := array(
+    select session
+    from unnest(moved) as each
+    join public.sessions as session
+      on session.organization_id = resync_shortages.organization_id and session.id = each.id
+    where private.service_date(session.organization_id, session.client_id, each.new_start_time)
+      <> private.service_date(session.organization_id, session.client_id, session.start_time)
+    order by each.new_start_time, each.id
+  );
+begin
+  return private.told_by_session(jsonb_build_object('shortages', coalesce(private.shortages_of(
+    private.quote_units(organization_id, array(
+      select row(
+        session.id, (session.ordinality - 1)::integer, session.client_id, private.billed_code_at(
+          session.organization_id, session.client_id, session.cpt_code, session.session_type, each.new_start_time
+        ), each.new_start_time, each.new_end_time, session.id, null, session.therapist_id, null
+      )::private.service
+      from unnest(others) with ordinality as session
+      join unnest(moved) as each on each.id = session.id
+    ), as_of)
+  ), '[]')), others) -> 'shortages';
+end
+$$;
+comment on function private.resync_shortages(uuid, private.resynced_session[], timestamptz) is
+  'What is short of units where these sessions belong, as in a 409 of a hold, with sessionId.';
+
 create function private.resync_zone(actor private.actor, zone text)
 returns jsonb
 language plpgsql
@@ -12328,6 +12368,7 @@ declare
   group_ids uuid[];
   before jsonb;
   conflicts jsonb;
+  more jsonb := '{}';
   cause private.cause;
   as_of timestamptz;
 begin
@@ -12349,9 +12390,7 @@ begin
   if cause.code is null then
     begin
       perform private.keep_ended_members(actor.organization_id, group_ids);
-      select coalesce(jsonb_agg(to_jsonb(session)), '[]') into before
-      from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = any (session_ids);
+      before := private.rows_of_sessions(actor.organization_id, session_ids);
       set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
       update public.sessions as session
       set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of
@@ -12361,17 +12400,13 @@ begin
       set start_time = each.new_start_time, end_time = each.new_end_time
       from unnest(moved) as each
       where known.organization_id = actor.organization_id and known.id = each.group_id;
-      conflicts := private.resync_conflicts(actor.organization_id, moved, as_of);
+      conflicts := (private.resync_obstacle(actor.organization_id, moved, as_of)).conflicts;
       if conflicts is not null then
         raise exclusion_violation;
       end if;
       set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
       perform private.settle_written(actor.organization_id, session_ids, group_ids, session_ids);
-      perform private.audit_written(actor.organization_id, before, (
-        select coalesce(jsonb_agg(to_jsonb(session)), '[]')
-        from public.sessions as session
-        where session.organization_id = actor.organization_id and session.id = any (session_ids)
-      ));
+      perform private.audit_written(actor.organization_id, before, private.rows_of_sessions(actor.organization_id, session_ids));
     exception
       when exclusion_violation then
         cause.code := private.conflict_code(coalesce(conflicts, '[]')) ->> 'code';
@@ -12379,12 +12414,13 @@ begin
         cause.conflicts := conflicts;
       when check_violation then
         cause.code := 'AUTHORIZATION_EXCEEDED';
-        cause.detail := 'A session would take units on a day on which none are left. Move it by hand first.';
+        cause.detail := 'A session would take units on a day on which none are left: see shortages. Move it by hand first.';
+        more := jsonb_build_object('shortages', private.resync_shortages(actor.organization_id, moved, as_of));
     end;
   end if;
   if cause.code is not null then
     return private.refuse(actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
-      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'resync_zone', 'zone', zone));
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'resync_zone', 'zone', zone), more => more);
   end if;
   perform private.record_event(actor.organization_id, 'session.zone_resynced', 'session', session_ids, as_of,
     actor_role => actor.role::text, details => jsonb_build_object('zone', zone, 'moved', cardinality(session_ids)));
@@ -12397,18 +12433,20 @@ $$;
 select private.publish_booking('resync_zone',
   'For a super_admin, after the law of a zone has changed and the database knows: moves every future session of that zone '
   'back to the civil time it was booked for, its group with it; reports.moved_by_zone_rules lists them. All or nothing: '
-  '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
+  '409 with conflicts, each with sessionId, when something else is there, or with shortages. Hours and closures are not asked anew. Answers '
   '{zone, movedCount, movedSessionIds}; nothing to move is 0.'
 );
 
 -- === schemas/payers/recode.sql ===
 
 -- Purpose: sessions that are booked get another service code, as when a code ends.
--- Objects: recode_sessions, its request and what forbids it; reports.sessions_to_recode lists what needs it.
+-- Objects: recode_sessions, its request, what forbids it and what writes it; reports.sessions_to_recode lists what needs it.
 -- Watch for: all or nothing. The code decides lanes and units, so both are asked anew, by what a hold asks. What is completed
 --            is corrected through correct_visit.
 
-create type private.recode_request as (session_ids private.session_ids, cpt_code private.cpt_code);
+create type private.recode_request as (
+  session_ids private.session_ids, cpt_code private.cpt_code, override private.override_request
+);
 comment on type private.recode_request is 'The request of recode_sessions, each field within its bounds.';
 select private.make_readable('{recode_request}');
 
@@ -12445,7 +12483,15 @@ $$;
 comment on function private.recoded_rows(uuid, uuid[], text) is
   'These sessions by their start, as they are with another code: its lanes, and the modifiers that the payer wants.';
 
-create function private.recode_issue(organization_id uuid, changed public.sessions[], as_of timestamptz, out cause private.cause, out shortages jsonb)
+create function private.recode_issue(
+  organization_id uuid,
+  changed public.sessions[],
+  override private.override_request,
+  as_of timestamptz,
+  out cause private.cause,
+  out shortages jsonb,
+  out is_unpaid boolean
+)
 language plpgsql
 stable
 set search_path = ''
@@ -12453,6 +12499,8 @@ as $$
 declare
   issues jsonb;
   found record;
+  -- What an admin sets aside of the payers' rules.
+  pays constant text := case when private.overrides(override, 'authorization') then 'session_paid' end;
 begin
   select jsonb_agg(private.issue(
     format('session_ids.%s', session.number - 1), format('is a session that is %s', session.status)) order by session.number) into issues
@@ -12469,15 +12517,19 @@ begin
     cause.detail := 'Somebody is moving one of these sessions. Try again when their hold has ended.';
     return;
   end if;
-  select broken.session_id, (broken.issue).rule, (broken.issue).message into found
+  select broken.session_id, (broken.issue).rule, (broken.issue).message, broken.is_unpaid into found
   from (
-    select session.id as session_id, session.start_time, private.written_session_issue(session, before, false, true) as issue
-    from unnest(changed) as session
-    join public.sessions as before on before.organization_id = session.organization_id and before.id = session.id
+    select each.*, bool_or((each.issue).rule = pays) over () as is_unpaid
+    from (
+      select session.id as session_id, session.start_time, private.written_session_issue(session, before, false, true) as issue
+      from unnest(changed) as session
+      join public.sessions as before on before.organization_id = session.organization_id and before.id = session.id
+    ) as each
   ) as broken
   where (broken.issue).rule is not null
-  order by broken.start_time, broken.session_id
+  order by (broken.issue).rule is not distinct from pays, broken.start_time, broken.session_id
   limit 1;
+  is_unpaid := coalesce(found.is_unpaid, false);
   if found.rule = 'technician_cannot_render' then
     cause.code := 'FORBIDDEN';
     cause.detail := found.message;
@@ -12486,7 +12538,7 @@ begin
     cause.code := 'SESSION_BEING_MOVED';
     cause.detail := found.message;
     return;
-  elsif found.rule is not null then
+  elsif found.rule <> coalesce(pays, '') then
     perform private.raise_invalid(private.issue('cpt_code', format('%s (session %s)', found.message, found.session_id)));
   end if;
   -- Each as if it were moved to where it is: what it has already, it need not ask for again.
@@ -12497,16 +12549,69 @@ begin
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
-  if shortages is not null then
+  if shortages is not null and not private.overrides(override, 'authorization') then
     shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
 end
 $$;
-comment on function private.recode_issue(uuid, public.sessions[], timestamptz) is
+comment on function private.recode_issue(uuid, public.sessions[], private.override_request, timestamptz) is
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
-  'units. PT400 names what is wrong with the code.';
+  'units. PT400 names what is wrong with the code. shortages without a code, and is_unpaid: what an admin sets aside.';
+
+create function private.write_recoded(
+  actor private.actor,
+  changed public.sessions[],
+  override private.override_request,
+  is_short boolean,
+  as_of timestamptz,
+  out conflicts jsonb,
+  out lifts boolean
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  session_ids constant uuid[] := private.ids_of(changed);
+  places constant private.resynced_session[] := array(
+    select row(each.id, each.group_id, each.start_time, each.end_time, each.start_time, each.end_time)::private.resynced_session
+    from unnest(changed) as each
+  );
+  before constant jsonb := private.rows_of_sessions(actor.organization_id, session_ids);
+  obstacle private.obstacle;
+begin
+  update public.sessions as session
+  set cpt_code = each.cpt_code, cpt_modifiers = each.cpt_modifiers, lanes = each.lanes, updated_at = as_of
+  from unnest(changed) as each
+  where session.organization_id = actor.organization_id and session.id = each.id;
+  -- Their rows have the new lanes by now: what is in the way is another service of the client.
+  obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
+  lifts := obstacle.concurrent_lanes is not null and private.overrides(override, 'concurrency');
+  if lifts then
+    update public.sessions as session
+    set lanes = session.lanes - obstacle.concurrent_lanes
+    where session.organization_id = actor.organization_id and session.id = any (session_ids);
+    obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
+  end if;
+  conflicts := obstacle.conflicts;
+  if conflicts is not null then
+    return;
+  end if;
+  perform private.settle_written(actor.organization_id, session_ids, array(
+    select distinct each.group_id from unnest(changed) as each where each.group_id is not null
+  ), case when is_short then '{}' else session_ids end);
+  if is_short then
+    perform private.reenter_units(actor.organization_id, session_ids, '{}');
+  end if;
+  perform private.audit_written(actor.organization_id, before, private.rows_of_sessions(actor.organization_id, session_ids));
+end
+$$;
+comment on function private.write_recoded(
+  private.actor, public.sessions[], private.override_request, boolean, timestamptz
+) is
+  'Writes sessions with their new code, lanes and units, or says what is in the way; then the caller undoes it. is_short: an '
+  'admin has set missing units aside, which are entered as beyond the authorization. lifts: so they have two services at once.';
 
 create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
@@ -12519,15 +12624,20 @@ declare
   cpt_code constant text := upper(private.tidy(wanted.cpt_code));
   session_ids constant uuid[] := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by 1);
   changed public.sessions[];
-  before jsonb;
-  conflicts jsonb;
   found record;
+  written record;
   cause private.cause;
+  overridden text[];
   as_of timestamptz;
 begin
-  if actor.role not in ('therapist', 'admin', 'super_admin') then
-    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'These sessions are not yours to change.',
-      details => '{"attempted": "recode_sessions"}');
+  perform private.require(array[row('override.reason', 'is required',
+    wanted.override is distinct from null and (wanted.override).reason is null)]::private.rule[]);
+  if actor.role not in ('therapist', 'admin', 'super_admin')
+    or (wanted.override).reason is not null and actor.role = 'therapist'
+  then
+    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', case
+      when actor.role = 'therapist' then 'Only an admin may override.' else 'These sessions are not yours to change.'
+    end, details => '{"attempted": "recode_sessions"}');
   end if;
   -- Alone, as any writer of many rows: nothing is booked meanwhile beside the new lanes, or from the same units.
   perform private.take_organization(actor.organization_id);
@@ -12540,38 +12650,20 @@ begin
     return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'One of these sessions is not yours to change.',
       details => '{"attempted": "recode_sessions"}');
   end if;
-  found := private.recode_issue(actor.organization_id, changed, as_of);
+  found := private.recode_issue(actor.organization_id, changed, wanted.override, as_of);
   cause := found.cause;
   if cause.code is null then
+    select null::jsonb as conflicts, false as lifts into written;
     begin
-      select jsonb_agg(to_jsonb(session)) into before
-      from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = any (session_ids);
-      update public.sessions as session
-      set cpt_code = each.cpt_code, cpt_modifiers = each.cpt_modifiers, lanes = each.lanes, updated_at = as_of
-      from unnest(changed) as each
-      where session.organization_id = actor.organization_id and session.id = each.id;
-      -- Their rows have the new lanes by now: what is in the way is another service of the client.
-      conflicts := private.resync_conflicts(actor.organization_id, array(
-        select row(each.id, each.group_id, each.start_time, each.end_time, each.start_time, each.end_time)::private.resynced_session
-        from unnest(changed) as each
-      ), as_of);
-      if conflicts is not null then
+      written := private.write_recoded(actor, changed, wanted.override, found.shortages is not null, as_of);
+      if written.conflicts is not null then
         raise exclusion_violation;
       end if;
-      perform private.settle_written(actor.organization_id, session_ids, array(
-        select distinct each.group_id from unnest(changed) as each where each.group_id is not null
-      ), session_ids);
-      perform private.audit_written(actor.organization_id, before, (
-        select jsonb_agg(to_jsonb(session))
-        from public.sessions as session
-        where session.organization_id = actor.organization_id and session.id = any (session_ids)
-      ));
     exception
       when exclusion_violation then
         cause.code := 'CONCURRENT_SERVICE_NOT_ALLOWED';
         cause.detail := 'A client has another service then, and not every payer of theirs is known to allow the two at once.';
-        cause.conflicts := coalesce(conflicts, '[]');
+        cause.conflicts := coalesce(written.conflicts, '[]');
     end;
   end if;
   if cause.code is not null then
@@ -12581,8 +12673,15 @@ begin
       more => case when found.shortages is null then '{}' else jsonb_build_object('shortages', found.shortages) end
     );
   end if;
+  overridden := array_remove(array[
+    case when found.shortages is not null or found.is_unpaid then 'authorization' end,
+    case when written.lifts then 'concurrency' end
+  ], null);
+  perform private.record_event(actor.organization_id, 'override.' || rule.name, 'session', session_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('reason', private.tidy((wanted.override).reason))
+  ) from unnest(overridden) as rule (name);
   return private.success(jsonb_build_object(
-    'cptCode', cpt_code, 'recodedCount', cardinality(session_ids),
+    'cptCode', cpt_code, 'recodedCount', cardinality(session_ids), 'overridden', overridden,
     'sessions', (
       select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
       from public.sessions as session
@@ -12593,12 +12692,13 @@ end
 $$;
 
 select private.publish_booking('recode_sessions',
-  'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code}. All or '
-  'nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
+  'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code, '
+  'override? {reason, rules?}}. All or nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
   'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
   'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
-  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. Modifiers become those of the payer. Therapists '
-  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.'
+  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. An admin''s override sets authorization (units, and '
+  'what the payer pays for) and concurrency aside, with a reason that is audited. Modifiers become those of the payer. '
+  'Therapists recode their own sessions, admins all. Outcome body {cptCode, recodedCount, overridden, sessions}.'
 );
 
 -- === schemas/booking/waitlist.sql ===
@@ -13860,7 +13960,7 @@ create trigger d_settle_groups after update on public.session_groups
 -- === schemas/calendar/session_audit.sql ===
 
 -- Purpose: sessions that are written directly leave the same record as bookings.
--- Objects: audit_written; what a direct cancellation stores.
+-- Objects: audit_written, rows_of_sessions; what a direct cancellation stores.
 -- Watch for: one event for each statement, organization and kind of change. The booking functions write their own.
 
 create function private.audit_written(organization_id uuid, before jsonb, after jsonb)
@@ -13889,6 +13989,22 @@ end
 $$;
 comment on function private.audit_written(uuid, jsonb, jsonb) is
   'Records what a direct statement did to sessions: one event for each kind of change, before -> after.';
+
+create function private.rows_of_sessions(organization_id uuid, session_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(to_jsonb(session)), '[]')
+    from public.sessions as session
+    where session.organization_id = rows_of_sessions.organization_id and session.id = any (session_ids)
+  );
+end
+$$;
+comment on function private.rows_of_sessions(uuid, uuid[]) is 'These sessions as they are now, for private.audit_written.';
 
 create function private.changed_sessions(old_rows jsonb, new_rows jsonb)
 returns table (id uuid, action text, therapist_id text, start_time text, before jsonb, after jsonb)

@@ -1,7 +1,7 @@
 -- A country changes its clocks, and the database learns of it: sessions keep the civil time they were booked for, a report
 -- lists those whose clocks show another one now, and resync_zone moves them back, all or none.
 begin;
-select plan(39);
+select plan(42);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -136,15 +136,29 @@ insert into public.sessions (organization_id, id, therapist_id, client_id, start
 select tests.id('clinic'), tests.id(client || ' in the group'), tests.id('bcba'), tests.id(client), pg_temp.shows(12), pg_temp.shows(12, '11:00'),
   'America/Vancouver', tests.id('group'), '97154' from unnest(array['ann', 'ben']) as client;
 select pg_temp.law_changes('ann in the group');
-select is(pg_temp.resync() ->> 'code', 'SESSION_NOT_MOVABLE', 'members who were booked for different times are not torn apart');
+create temporary table torn on commit drop as select pg_temp.resync() as outcome;
+select is(outcome ->> 'code', 'SESSION_NOT_MOVABLE', 'members who were booked for different times are not torn apart') from torn;
+select is(jsonb_path_query_array(outcome, '$.conflicts[*].sessionId'), to_jsonb((select array_agg(id order by id) from unnest(array[tests.id('ann in the group'), tests.id('ben in the group')]) as id
+  where id = tests.id('ben in the group'))), 'the member who stays is named') from torn;
 select pg_temp.law_changes('ben in the group');
 select is(pg_temp.resync() #>> '{body,movedCount}', '2', 'a group moves with all its members');
 select is((select start_time from public.session_groups where id = tests.id('group')), pg_temp.shows(12, '11:00'), 'and stands where they stand');
 
+-- What would be rendered on a day that no authorization covers.
+select tests.add_payers(), tests.cover('ann', 'open'), tests.authorize('ann', array['97153'], 400, tests.at(-100)::date, tests.at(20)::date);
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id('late'), tests.id('rbt'), tests.id('ann'), midnight - interval '30 minutes', midnight + interval '30 minutes', 'America/Vancouver'
+from (select tests.at(21)::date::timestamp at time zone 'America/Los_Angeles' as midnight) as clinic;
+select pg_temp.law_changes('late');
+create temporary table short on commit drop as select pg_temp.resync() as outcome;
+select is(outcome ->> 'code', 'AUTHORIZATION_EXCEEDED', 'nobody is moved to a day that no authorization covers') from short;
+select is(outcome -> 'shortages', jsonb_build_array(jsonb_build_object('occurrenceIndex', 0, 'sessionId', tests.id('late'), 'clientId', tests.id('ann'), 'cptCode', '97153',
+  'date', tests.at(21)::date, 'limit', 'dates', 'neededUnits', 4, 'leftUnits', 0)), 'the shortage is told as a hold tells it, with its session') from short;
+
 -- A clinic with years of bookings has more sessions than a hold has occurrences.
-select is(private.resync_conflicts(tests.id('clinic'), array(
+select is((private.resync_obstacle(tests.id('clinic'), array(
     select row(gen_random_uuid(), null, at, at, at, at + interval '1 hour')::private.resynced_session
-    from generate_series(1, 32769) as number, lateral (select tests.at(0) + number * interval '1 hour' as at) as start), now()),
+    from generate_series(1, 32769) as number, lateral (select tests.at(0) + number * interval '1 hour' as at) as start), now())).conflicts,
   null, 'nothing is in the way of 32,769 sessions, which are counted all the same');
 
 select * from finish();

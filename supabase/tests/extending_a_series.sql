@@ -217,6 +217,7 @@ update public.sessions set location_type = 'clinic' from usual where series_id =
 select tests.call('admin', format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', '97153', 'session_ids', (
   select jsonb_agg(session.id) from public.sessions as session join usual on series_id = usual.id where start_time = tests.day(514)))));
 select tests.change(id, 'this', tests.day(514), jsonb_build_object('therapist_id', tests.id('rbt2'), 'room_id', tests.id('green'), 'duration_minutes', 90), '{"buffer_after_minutes": 5}') from usual;
+select tests.change(id, 'this', tests.day(507), jsonb_build_object('room_id', tests.id('green')), '{"buffer_after_minutes": 5}') from usual;
 update public.sessions set location_type = 'home' from usual where series_id = usual.id and start_time = tests.day(514);
 select is(tests.session_on(id, 514), 'rbt2 green 5 97153 home 90', 'a substitute gives the last session, elsewhere, longer, and another service') from usual;
 select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'they do not book the series'' own therapist') from usual;

@@ -1,11 +1,11 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(30);
+select plan(44);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
-create function pg_temp.recode(person text, names text[], code text) returns jsonb language sql as $$
-  select tests.call(person, format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', code, 'session_ids', (
+create function pg_temp.recode(person text, names text[], code text, override jsonb default null) returns jsonb language sql as $$
+  select tests.call(person, format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', code, 'override', override, 'session_ids', (
     select jsonb_agg(answer) from story where name = any (names)))))
 $$;
 create function pg_temp.book(name text, therapist text, client text, starts timestamptz, code text) returns void language plpgsql as $$
@@ -59,6 +59,30 @@ values (tests.id('clinic'), tests.id('open'), '97153', '97156', true, '2020-01-0
 select pg_temp.book('guidance', 'bcba', 'ben', tests.at(7), '97156');
 select is(pg_temp.recode('admin', '{guidance}', '97152') ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'what runs beside another service must be allowed to');
 select is(pg_temp.code_of('guidance'), '97156 {}', 'else it stays what it is');
+
+-- An admin sets the payers' rules aside, with a reason.
+select pg_temp.book('beyond', 'bcba', 'ben', tests.at(30), '97153'), pg_temp.book('beyond too', 'bcba', 'ben', tests.at(31), '97153');
+select is(pg_temp.recode('bcba', '{beyond,beyond too}', '97155', '{"reason": "Approved by telephone"}') ->> 'code', 'FORBIDDEN', 'a therapist overrides nothing');
+select is(((tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', array[tests.id('x')], 'cpt_code', '97155', 'override', '{}'::jsonb))) ->> 'details')::jsonb),
+  '[{"path": "override.reason", "message": "is required"}]', 'nor does anybody without a reason');
+select is(pg_temp.recode('admin', '{beyond,beyond too}', '97155', '{"reason": "Approved by telephone", "rules": ["concurrency"]}') ->> 'code', 'AUTHORIZATION_EXCEEDED', 'another rule sets no units aside');
+insert into story values ('overridden', pg_temp.recode('admin', '{beyond,beyond too}', '97155', '{"reason": "Approved by telephone", "rules": ["authorization"]}'));
+select is((answer -> 'body') - 'sessions'::text, '{"cptCode": "97155", "overridden": ["authorization"], "recodedCount": 2}', 'this one does') from story where name = 'overridden';
+select is(tests.balance('ben', '97155'), '0/10/0/0', 'what is left is taken');
+select is((select sum(total_units - units) from public.authorization_units as entry join story on entry.owner_id = (answer #>> '{}')::uuid where name in ('beyond', 'beyond too')), 6::bigint,
+  'the rest is entered as beyond it');
+select results_eq($$select action, details ->> 'reason', cardinality(entity_ids) from audit.events where organization_id = tests.id('clinic') and action like 'override.%' and entity = 'session'$$,
+  $$values ('override.authorization', 'Approved by telephone', 2)$$, 'and the reason is kept');
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, is_covered, valid_from) values (tests.id('clinic'), tests.id('open'), '97152', false, '2020-01-01');
+select pg_temp.book('unpaid', 'bcba', 'ben', tests.at(32), '97153');
+select is(tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', array[(select answer from story where name = 'unpaid')], 'cpt_code', '97152'))) ->> 'code', 'PT400', 'what the payer does not pay for');
+select is(pg_temp.recode('admin', '{unpaid}', '97152', '{"reason": "The family pays"}') #> '{body,overridden}', '["authorization"]', 'is overridden likewise');
+select is(pg_temp.recode('admin', '{guidance}', '97152', '{"reason": "The family pays", "rules": ["authorization"]}') ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'not what runs beside another service');
+insert into story values ('both', pg_temp.recode('admin', '{guidance}', '97152', '{"reason": "The family pays"}'));
+select is(answer #> '{body,overridden}', '["authorization","concurrency"]', 'unless that is set aside as well') from story where name = 'both';
+select is((select count(*) from reports.double_bookings where organization_id = tests.id('clinic')), 0::bigint, 'it is no double booking');
+select is_empty('select * from tests.broken_claims()', 'and the claims are sound');
+select is(pg_temp.recode('admin', '{third}', '97153', '{"reason": "Nothing to set aside"}') #> '{body,overridden}', '[]', 'a reason that was not needed is not kept');
 
 -- Who, and when not
 select is(pg_temp.recode('rbt', '{third}', '97155') ->> 'code', 'FORBIDDEN', 'nobody recodes another therapist''s session');

@@ -201,6 +201,20 @@ export const mutants: Mutant[] = [
     tests: ['extending_a_series.sql'],
   },
   {
+    name: 'a therapist recodes their sessions beyond what is authorized',
+    file: 'supabase/schemas/payers/recode.sql',
+    from: "or (wanted.override).reason is not null and actor.role = 'therapist'",
+    to: 'or false',
+    tests: ['recoding_sessions.sql'],
+  },
+  {
+    name: 'recoding with a reason sets aside rules that it does not name',
+    file: 'supabase/schemas/payers/recode.sql',
+    from: "private.overrides(override, 'concurrency')",
+    to: '(override).reason is not null',
+    tests: ['recoding_sessions.sql'],
+  },
+  {
     name: 'a code that ends takes the time away from whoever holds it',
     file: 'supabase/schemas/booking/placement.sql',
     from: 'where wrong.issue is not null and service.held is not true',

@@ -635,7 +635,10 @@ const setAside: readonly Rule[] = [
     place: { before: 30, override: true },
     setup: `select rule_matrix.given_session(rule_matrix.lawful() || jsonb_build_object('client', 'ben',
       'start', rule_matrix.monday('09:00'), 'end', rule_matrix.monday('09:45')))`,
-    cells: { 'move group': { because: 'a group that moves keeps its buffers' } },
+    cells: {
+      'move group': { because: 'a group that moves keeps its buffers' },
+      recode: { because: 'the session stays where it is' },
+    },
   },
   {
     name: 'rendering, set aside',
@@ -656,7 +659,7 @@ export const placementRules: readonly Rule[] = [...rulesOfPlacement, ...setAside
 /** The ways on which an override may be asked for by name. */
 const OVERRIDING: readonly Way[] = [
   ...(['hold', 'move', 'move group', 'hand over'] as const),
-  ...(['change series', 'change following', 'extend series'] as const),
+  ...(['change series', 'change following', 'extend series', 'recode'] as const),
 ];
 
 /** Rules about what becomes of a session. Each is tried on the ways that are listed. */

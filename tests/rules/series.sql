@@ -70,7 +70,8 @@ declare
 begin
   perform rule_matrix.arrange(setup), rule_matrix.become(person);
   return rule_matrix.verdict(public.recode_sessions(jsonb_build_object(
-    'session_ids', jsonb_build_array(session_id), 'cpt_code', coalesce(place ->> 'code', '97153'))));
+    'session_ids', jsonb_build_array(session_id), 'cpt_code', coalesce(place ->> 'code', '97153'),
+    'override', rule_matrix.override_of(place))));
 end
 $$;
 

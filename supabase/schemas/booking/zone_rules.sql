@@ -1,5 +1,5 @@
 -- Purpose: a zone's law has changed; what was booked for 10:00 is at 10:00 again.
--- Objects: sessions_off_their_time, resync_conflicts, resync_zone; reports.moved_by_zone_rules lists what it would move.
+-- Objects: sessions_off_their_time, resync_obstacle, resync_shortages, resync_zone; reports.moved_by_zone_rules lists what it would move.
 -- Watch for: what was meant is civil_start; start_time is what the rules of that day made of it. A session whose clocks show
 --            its civil_start is right, and so is one whose civil_start clocks skip, moved on by the gap.
 
@@ -37,12 +37,12 @@ $$;
 comment on function private.sessions_off_their_time(uuid, text, timestamptz) is
   'The future sessions of a zone that no longer show the civil time they were booked for, and where it is.';
 
-create function private.resync_conflicts(
+create function private.resync_obstacle(
   organization_id uuid,
   moved private.resynced_session[],
   as_of timestamptz
 )
-returns jsonb
+returns private.obstacle
 language plpgsql
 stable
 set search_path = ''
@@ -61,21 +61,22 @@ declare
     from unnest(moved) as each
     order by each.new_start_time desc, each.id desc
   );
+  obstacle private.obstacle :=
+    private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of);
 begin
-  return (
+  obstacle.conflicts := (
     select jsonb_agg(
       item.value || jsonb_build_object('sessionId', session_ids[(item.value ->> 'occurrenceIndex')::integer + 1])
       order by item.position
     )
-    from jsonb_array_elements((
-      private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of)
-    ).conflicts) with ordinality as item (value, position)
+    from jsonb_array_elements(obstacle.conflicts) with ordinality as item (value, position)
   );
+  return obstacle;
 end
 $$;
-comment on function private.resync_conflicts(uuid, private.resynced_session[], timestamptz) is
-  'What is in the way of these sessions at their new places, where their rows already are: a conflict for each session and '
-  'resource, as in a 409 of a hold, with sessionId. occurrenceIndex counts the sessions by their new start.';
+comment on function private.resync_obstacle(uuid, private.resynced_session[], timestamptz) is
+  'What is in the way of these sessions at their new places, where their rows already are: told as in a 409 of a hold, a '
+  'conflict for each session and resource, with sessionId. occurrenceIndex counts the sessions by their new start.';
 
 create function private.resync_issue(organization_id uuid, moved private.resynced_session[], as_of timestamptz)
 returns private.cause
@@ -101,7 +102,12 @@ begin
   end if;
   -- A group is in one place: all who come are booked for the same civil time of this zone, or nobody moves.
   select jsonb_agg(jsonb_build_object(
-    'occurrenceIndex', 0, 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
+    'occurrenceIndex', (
+      select min(mate.number) from (
+        select each.group_id, row_number() over (order by each.new_start_time, each.id) - 1 as number from unnest(moved) as each
+      ) as mate
+      where mate.group_id = member.group_id
+    ), 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
     'startTime', private.iso(member.start_time), 'endTime', private.iso(member.end_time)
   ) order by member.start_time, member.id) into cause.conflicts
   from public.sessions as member
@@ -124,6 +130,40 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
+create function private.resync_shortages(organization_id uuid, moved private.resynced_session[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- Only what goes to another day of service asks for units anew.
+  others constant public.sessions[] := array(
+    select session
+    from unnest(moved) as each
+    join public.sessions as session
+      on session.organization_id = resync_shortages.organization_id and session.id = each.id
+    where private.service_date(session.organization_id, session.client_id, each.new_start_time)
+      <> private.service_date(session.organization_id, session.client_id, session.start_time)
+    order by each.new_start_time, each.id
+  );
+begin
+  return private.told_by_session(jsonb_build_object('shortages', coalesce(private.shortages_of(
+    private.quote_units(organization_id, array(
+      select row(
+        session.id, (session.ordinality - 1)::integer, session.client_id, private.billed_code_at(
+          session.organization_id, session.client_id, session.cpt_code, session.session_type, each.new_start_time
+        ), each.new_start_time, each.new_end_time, session.id, null, session.therapist_id, null
+      )::private.service
+      from unnest(others) with ordinality as session
+      join unnest(moved) as each on each.id = session.id
+    ), as_of)
+  ), '[]')), others) -> 'shortages';
+end
+$$;
+comment on function private.resync_shortages(uuid, private.resynced_session[], timestamptz) is
+  'What is short of units where these sessions belong, as in a 409 of a hold, with sessionId.';
+
 create function private.resync_zone(actor private.actor, zone text)
 returns jsonb
 language plpgsql
@@ -135,6 +175,7 @@ declare
   group_ids uuid[];
   before jsonb;
   conflicts jsonb;
+  more jsonb := '{}';
   cause private.cause;
   as_of timestamptz;
 begin
@@ -156,9 +197,7 @@ begin
   if cause.code is null then
     begin
       perform private.keep_ended_members(actor.organization_id, group_ids);
-      select coalesce(jsonb_agg(to_jsonb(session)), '[]') into before
-      from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = any (session_ids);
+      before := private.rows_of_sessions(actor.organization_id, session_ids);
       set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
       update public.sessions as session
       set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of
@@ -168,17 +207,13 @@ begin
       set start_time = each.new_start_time, end_time = each.new_end_time
       from unnest(moved) as each
       where known.organization_id = actor.organization_id and known.id = each.group_id;
-      conflicts := private.resync_conflicts(actor.organization_id, moved, as_of);
+      conflicts := (private.resync_obstacle(actor.organization_id, moved, as_of)).conflicts;
       if conflicts is not null then
         raise exclusion_violation;
       end if;
       set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
       perform private.settle_written(actor.organization_id, session_ids, group_ids, session_ids);
-      perform private.audit_written(actor.organization_id, before, (
-        select coalesce(jsonb_agg(to_jsonb(session)), '[]')
-        from public.sessions as session
-        where session.organization_id = actor.organization_id and session.id = any (session_ids)
-      ));
+      perform private.audit_written(actor.organization_id, before, private.rows_of_sessions(actor.organization_id, session_ids));
     exception
       when exclusion_violation then
         cause.code := private.conflict_code(coalesce(conflicts, '[]')) ->> 'code';
@@ -186,12 +221,13 @@ begin
         cause.conflicts := conflicts;
       when check_violation then
         cause.code := 'AUTHORIZATION_EXCEEDED';
-        cause.detail := 'A session would take units on a day on which none are left. Move it by hand first.';
+        cause.detail := 'A session would take units on a day on which none are left: see shortages. Move it by hand first.';
+        more := jsonb_build_object('shortages', private.resync_shortages(actor.organization_id, moved, as_of));
     end;
   end if;
   if cause.code is not null then
     return private.refuse(actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
-      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'resync_zone', 'zone', zone));
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'resync_zone', 'zone', zone), more => more);
   end if;
   perform private.record_event(actor.organization_id, 'session.zone_resynced', 'session', session_ids, as_of,
     actor_role => actor.role::text, details => jsonb_build_object('zone', zone, 'moved', cardinality(session_ids)));
@@ -204,6 +240,6 @@ $$;
 select private.publish_booking('resync_zone',
   'For a super_admin, after the law of a zone has changed and the database knows: moves every future session of that zone '
   'back to the civil time it was booked for, its group with it; reports.moved_by_zone_rules lists them. All or nothing: '
-  '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
+  '409 with conflicts, each with sessionId, when something else is there, or with shortages. Hours and closures are not asked anew. Answers '
   '{zone, movedCount, movedSessionIds}; nothing to move is 0.'
 );

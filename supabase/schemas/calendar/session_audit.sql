@@ -1,5 +1,5 @@
 -- Purpose: sessions that are written directly leave the same record as bookings.
--- Objects: audit_written; what a direct cancellation stores.
+-- Objects: audit_written, rows_of_sessions; what a direct cancellation stores.
 -- Watch for: one event for each statement, organization and kind of change. The booking functions write their own.
 
 create function private.audit_written(organization_id uuid, before jsonb, after jsonb)
@@ -28,6 +28,22 @@ end
 $$;
 comment on function private.audit_written(uuid, jsonb, jsonb) is
   'Records what a direct statement did to sessions: one event for each kind of change, before -> after.';
+
+create function private.rows_of_sessions(organization_id uuid, session_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(to_jsonb(session)), '[]')
+    from public.sessions as session
+    where session.organization_id = rows_of_sessions.organization_id and session.id = any (session_ids)
+  );
+end
+$$;
+comment on function private.rows_of_sessions(uuid, uuid[]) is 'These sessions as they are now, for private.audit_written.';
 
 create function private.changed_sessions(old_rows jsonb, new_rows jsonb)
 returns table (id uuid, action text, therapist_id text, start_time text, before jsonb, after jsonb)

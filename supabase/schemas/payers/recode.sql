@@ -1,9 +1,11 @@
 -- Purpose: sessions that are booked get another service code, as when a code ends.
--- Objects: recode_sessions, its request and what forbids it; reports.sessions_to_recode lists what needs it.
+-- Objects: recode_sessions, its request, what forbids it and what writes it; reports.sessions_to_recode lists what needs it.
 -- Watch for: all or nothing. The code decides lanes and units, so both are asked anew, by what a hold asks. What is completed
 --            is corrected through correct_visit.
 
-create type private.recode_request as (session_ids private.session_ids, cpt_code private.cpt_code);
+create type private.recode_request as (
+  session_ids private.session_ids, cpt_code private.cpt_code, override private.override_request
+);
 comment on type private.recode_request is 'The request of recode_sessions, each field within its bounds.';
 select private.make_readable('{recode_request}');
 
@@ -40,7 +42,15 @@ $$;
 comment on function private.recoded_rows(uuid, uuid[], text) is
   'These sessions by their start, as they are with another code: its lanes, and the modifiers that the payer wants.';
 
-create function private.recode_issue(organization_id uuid, changed public.sessions[], as_of timestamptz, out cause private.cause, out shortages jsonb)
+create function private.recode_issue(
+  organization_id uuid,
+  changed public.sessions[],
+  override private.override_request,
+  as_of timestamptz,
+  out cause private.cause,
+  out shortages jsonb,
+  out is_unpaid boolean
+)
 language plpgsql
 stable
 set search_path = ''
@@ -48,6 +58,8 @@ as $$
 declare
   issues jsonb;
   found record;
+  -- What an admin sets aside of the payers' rules.
+  pays constant text := case when private.overrides(override, 'authorization') then 'session_paid' end;
 begin
   select jsonb_agg(private.issue(
     format('session_ids.%s', session.number - 1), format('is a session that is %s', session.status)) order by session.number) into issues
@@ -64,15 +76,19 @@ begin
     cause.detail := 'Somebody is moving one of these sessions. Try again when their hold has ended.';
     return;
   end if;
-  select broken.session_id, (broken.issue).rule, (broken.issue).message into found
+  select broken.session_id, (broken.issue).rule, (broken.issue).message, broken.is_unpaid into found
   from (
-    select session.id as session_id, session.start_time, private.written_session_issue(session, before, false, true) as issue
-    from unnest(changed) as session
-    join public.sessions as before on before.organization_id = session.organization_id and before.id = session.id
+    select each.*, bool_or((each.issue).rule = pays) over () as is_unpaid
+    from (
+      select session.id as session_id, session.start_time, private.written_session_issue(session, before, false, true) as issue
+      from unnest(changed) as session
+      join public.sessions as before on before.organization_id = session.organization_id and before.id = session.id
+    ) as each
   ) as broken
   where (broken.issue).rule is not null
-  order by broken.start_time, broken.session_id
+  order by (broken.issue).rule is not distinct from pays, broken.start_time, broken.session_id
   limit 1;
+  is_unpaid := coalesce(found.is_unpaid, false);
   if found.rule = 'technician_cannot_render' then
     cause.code := 'FORBIDDEN';
     cause.detail := found.message;
@@ -81,7 +97,7 @@ begin
     cause.code := 'SESSION_BEING_MOVED';
     cause.detail := found.message;
     return;
-  elsif found.rule is not null then
+  elsif found.rule <> coalesce(pays, '') then
     perform private.raise_invalid(private.issue('cpt_code', format('%s (session %s)', found.message, found.session_id)));
   end if;
   -- Each as if it were moved to where it is: what it has already, it need not ask for again.
@@ -92,16 +108,69 @@ begin
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
-  if shortages is not null then
+  if shortages is not null and not private.overrides(override, 'authorization') then
     shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
 end
 $$;
-comment on function private.recode_issue(uuid, public.sessions[], timestamptz) is
+comment on function private.recode_issue(uuid, public.sessions[], private.override_request, timestamptz) is
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
-  'units. PT400 names what is wrong with the code.';
+  'units. PT400 names what is wrong with the code. shortages without a code, and is_unpaid: what an admin sets aside.';
+
+create function private.write_recoded(
+  actor private.actor,
+  changed public.sessions[],
+  override private.override_request,
+  is_short boolean,
+  as_of timestamptz,
+  out conflicts jsonb,
+  out lifts boolean
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  session_ids constant uuid[] := private.ids_of(changed);
+  places constant private.resynced_session[] := array(
+    select row(each.id, each.group_id, each.start_time, each.end_time, each.start_time, each.end_time)::private.resynced_session
+    from unnest(changed) as each
+  );
+  before constant jsonb := private.rows_of_sessions(actor.organization_id, session_ids);
+  obstacle private.obstacle;
+begin
+  update public.sessions as session
+  set cpt_code = each.cpt_code, cpt_modifiers = each.cpt_modifiers, lanes = each.lanes, updated_at = as_of
+  from unnest(changed) as each
+  where session.organization_id = actor.organization_id and session.id = each.id;
+  -- Their rows have the new lanes by now: what is in the way is another service of the client.
+  obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
+  lifts := obstacle.concurrent_lanes is not null and private.overrides(override, 'concurrency');
+  if lifts then
+    update public.sessions as session
+    set lanes = session.lanes - obstacle.concurrent_lanes
+    where session.organization_id = actor.organization_id and session.id = any (session_ids);
+    obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
+  end if;
+  conflicts := obstacle.conflicts;
+  if conflicts is not null then
+    return;
+  end if;
+  perform private.settle_written(actor.organization_id, session_ids, array(
+    select distinct each.group_id from unnest(changed) as each where each.group_id is not null
+  ), case when is_short then '{}' else session_ids end);
+  if is_short then
+    perform private.reenter_units(actor.organization_id, session_ids, '{}');
+  end if;
+  perform private.audit_written(actor.organization_id, before, private.rows_of_sessions(actor.organization_id, session_ids));
+end
+$$;
+comment on function private.write_recoded(
+  private.actor, public.sessions[], private.override_request, boolean, timestamptz
+) is
+  'Writes sessions with their new code, lanes and units, or says what is in the way; then the caller undoes it. is_short: an '
+  'admin has set missing units aside, which are entered as beyond the authorization. lifts: so they have two services at once.';
 
 create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
@@ -114,15 +183,20 @@ declare
   cpt_code constant text := upper(private.tidy(wanted.cpt_code));
   session_ids constant uuid[] := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by 1);
   changed public.sessions[];
-  before jsonb;
-  conflicts jsonb;
   found record;
+  written record;
   cause private.cause;
+  overridden text[];
   as_of timestamptz;
 begin
-  if actor.role not in ('therapist', 'admin', 'super_admin') then
-    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'These sessions are not yours to change.',
-      details => '{"attempted": "recode_sessions"}');
+  perform private.require(array[row('override.reason', 'is required',
+    wanted.override is distinct from null and (wanted.override).reason is null)]::private.rule[]);
+  if actor.role not in ('therapist', 'admin', 'super_admin')
+    or (wanted.override).reason is not null and actor.role = 'therapist'
+  then
+    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', case
+      when actor.role = 'therapist' then 'Only an admin may override.' else 'These sessions are not yours to change.'
+    end, details => '{"attempted": "recode_sessions"}');
   end if;
   -- Alone, as any writer of many rows: nothing is booked meanwhile beside the new lanes, or from the same units.
   perform private.take_organization(actor.organization_id);
@@ -135,38 +209,20 @@ begin
     return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'One of these sessions is not yours to change.',
       details => '{"attempted": "recode_sessions"}');
   end if;
-  found := private.recode_issue(actor.organization_id, changed, as_of);
+  found := private.recode_issue(actor.organization_id, changed, wanted.override, as_of);
   cause := found.cause;
   if cause.code is null then
+    select null::jsonb as conflicts, false as lifts into written;
     begin
-      select jsonb_agg(to_jsonb(session)) into before
-      from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = any (session_ids);
-      update public.sessions as session
-      set cpt_code = each.cpt_code, cpt_modifiers = each.cpt_modifiers, lanes = each.lanes, updated_at = as_of
-      from unnest(changed) as each
-      where session.organization_id = actor.organization_id and session.id = each.id;
-      -- Their rows have the new lanes by now: what is in the way is another service of the client.
-      conflicts := private.resync_conflicts(actor.organization_id, array(
-        select row(each.id, each.group_id, each.start_time, each.end_time, each.start_time, each.end_time)::private.resynced_session
-        from unnest(changed) as each
-      ), as_of);
-      if conflicts is not null then
+      written := private.write_recoded(actor, changed, wanted.override, found.shortages is not null, as_of);
+      if written.conflicts is not null then
         raise exclusion_violation;
       end if;
-      perform private.settle_written(actor.organization_id, session_ids, array(
-        select distinct each.group_id from unnest(changed) as each where each.group_id is not null
-      ), session_ids);
-      perform private.audit_written(actor.organization_id, before, (
-        select jsonb_agg(to_jsonb(session))
-        from public.sessions as session
-        where session.organization_id = actor.organization_id and session.id = any (session_ids)
-      ));
     exception
       when exclusion_violation then
         cause.code := 'CONCURRENT_SERVICE_NOT_ALLOWED';
         cause.detail := 'A client has another service then, and not every payer of theirs is known to allow the two at once.';
-        cause.conflicts := coalesce(conflicts, '[]');
+        cause.conflicts := coalesce(written.conflicts, '[]');
     end;
   end if;
   if cause.code is not null then
@@ -176,8 +232,15 @@ begin
       more => case when found.shortages is null then '{}' else jsonb_build_object('shortages', found.shortages) end
     );
   end if;
+  overridden := array_remove(array[
+    case when found.shortages is not null or found.is_unpaid then 'authorization' end,
+    case when written.lifts then 'concurrency' end
+  ], null);
+  perform private.record_event(actor.organization_id, 'override.' || rule.name, 'session', session_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('reason', private.tidy((wanted.override).reason))
+  ) from unnest(overridden) as rule (name);
   return private.success(jsonb_build_object(
-    'cptCode', cpt_code, 'recodedCount', cardinality(session_ids),
+    'cptCode', cpt_code, 'recodedCount', cardinality(session_ids), 'overridden', overridden,
     'sessions', (
       select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
       from public.sessions as session
@@ -188,10 +251,11 @@ end
 $$;
 
 select private.publish_booking('recode_sessions',
-  'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code}. All or '
-  'nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
+  'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code, '
+  'override? {reason, rules?}}. All or nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
   'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
   'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
-  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. Modifiers become those of the payer. Therapists '
-  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.'
+  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. An admin''s override sets authorization (units, and '
+  'what the payer pays for) and concurrency aside, with a reason that is audited. Modifiers become those of the payer. '
+  'Therapists recode their own sessions, admins all. Outcome body {cptCode, recodedCount, overridden, sessions}.'
 );
