@@ -1,8 +1,8 @@
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
-import { checkGiven } from './sessionsApiError.ts';
 import type { BookingDetails } from './sessionHolds.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** Which sessions get which code. */
