@@ -65,7 +65,7 @@ async function measure(quick: boolean): Promise<void> {
       Number((await db.query('select count(*) from public.sessions')).rows[0].count);
     const before = { sessions: await sessions(), times: quick ? null : await growthCalls(url, 400) };
 
-    await warmCalls(url, report, quick ? 120 : 1000);
+    await warmCalls(url, report, quick ? 200 : 1000);
     for (const connections of quick ? [8] : [8, 32])
       await throughput(url, report, connections, quick ? 2 : 15);
     await ledgerGrowth(url, report, quick ? 80 : 500);
