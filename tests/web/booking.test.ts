@@ -17,6 +17,7 @@ import {
   rows,
   sessionsOf,
   sitDown,
+  takeClock,
 } from './browser.ts';
 import { on } from './days.ts';
 
@@ -129,7 +130,7 @@ describeInBrowser('booking', () => {
       accessToken: clinic.admin.token,
     });
     const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-17` });
-    await page.clock.install();
+    await takeClock(page);
     await fillBooking(page, { client: 'C-1', date: on`2027-02-17`, from: '10:00', to: '11:00' });
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await page.getByText('Somebody is holding this time until').waitFor();

@@ -154,6 +154,15 @@ export async function settled(page: Page): Promise<void> {
 }
 
 /**
+ * Takes over a page's clock, once it has read what it shows: what waits by the real clock at that moment need not go on by
+ * the other.
+ */
+export async function takeClock(page: Page): Promise<void> {
+  await settled(page);
+  await page.clock.install();
+}
+
+/**
  * What axe-core finds of level serious or worse, as `rule: element`. Rules whose findings are never that serious are not
  * asked.
  *

@@ -14,6 +14,7 @@ import {
   rows,
   sessionsOf,
   sitDown,
+  takeClock,
 } from './browser.ts';
 import { on } from './days.ts';
 
@@ -43,7 +44,7 @@ describeInBrowser('the life of a clinic', () => {
     await page.getByText('To complete it, first').waitFor();
     await page.getByRole('button', { name: 'End', exact: true }).click();
     await page.getByText(/^Ended at /).waitFor();
-    await page.clock.install();
+    await takeClock(page);
     await page.getByLabel('What was done').fill('Ten trials.');
     await page.getByLabel('How the client responded').fill('Readily.');
     await page.getByLabel('Progress towards the goals').fill('Seven of ten.');

@@ -16,6 +16,7 @@ import {
   signInOn,
   sitDown,
   spoilToken,
+  takeClock,
 } from './browser.ts';
 import { on } from './days.ts';
 
@@ -105,7 +106,7 @@ describeInBrowser('a fault', () => {
   it('of the whole API leaves what was typed, and the same press books once when it is back', async () => {
     const { page, context } = await sitDown(clinic.rbt, { path });
     await fillBooking(page, form);
-    await page.clock.install();
+    await takeClock(page);
     await page.route(api, (route) => route.abort('connectionrefused'));
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await passTimeUntil(page, page.locator('aside.panel .error'));
@@ -135,7 +136,7 @@ describeInBrowser('a fault', () => {
 
   it('of sleep past the end of a hold shows it as ended at once, and books nothing', async () => {
     const { page, context, requests } = await sitDown(clinic.rbt, { path });
-    await page.clock.install();
+    await takeClock(page);
     const keys: (string | undefined)[] = [];
     page.on('request', (request) => {
       if (request.url().includes('sessions-hold') && request.method() === 'POST')

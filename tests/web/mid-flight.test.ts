@@ -17,6 +17,7 @@ import {
   sessionsOf,
   sitDown,
   spoilToken,
+  takeClock,
 } from './browser.ts';
 import { on } from './days.ts';
 
@@ -41,7 +42,7 @@ describeInBrowser('a request under way', () => {
     const desk = await sitDown(clinic.rbt, { path: `/schedule?view=list&date=${date}&session=${id}` });
     await desk.page.getByLabel('What was done').waitFor();
     // A draft is saved two seconds after the last key, and asked for again if there is no answer.
-    await desk.page.clock.install();
+    await takeClock(desk.page);
     return desk;
   }
 
@@ -69,7 +70,7 @@ describeInBrowser('a request under way', () => {
 
     it('and was in time books one session, however late its answer comes', async () => {
       const { page, context } = await sitDown(clinic.rbt, { path });
-      await page.clock.install();
+      await takeClock(page);
       await hold(page);
       let answer = () => {};
       const answered = new Promise<void>((resolve) => {
@@ -215,7 +216,7 @@ describeInBrowser('a request under way', () => {
       const desk = await sitDown(clinic.rbt, { path });
       const { page, context } = desk;
       await fillBooking(page, form);
-      await page.clock.install();
+      await takeClock(page);
       const keys = await lose(desk, endpoint, acts);
       await page.getByRole('button', { name: 'Book', exact: true }).click();
       await page.getByText('You are offline. You see the schedule as of').waitFor();

@@ -15,6 +15,7 @@ import {
   sessionsOf,
   signInOn,
   sitDown,
+  takeClock,
 } from './browser.ts';
 import { on } from './days.ts';
 
@@ -63,7 +64,7 @@ describeInBrowser('what is private', () => {
     page.on('pageerror', (error) => lines.push(String(error.stack)));
     page.on('framenavigated', (frame) => addresses.push(frame.url()));
     await page.getByRole('heading', { name: /Canary, Ann/ }).waitFor();
-    await page.clock.install();
+    await takeClock(page);
     await page.getByLabel('What was done').fill('Canary of the note.');
     await passTimeUntil(page, page.getByText('Draft saved'));
     await page.getByRole('button', { name: 'Sign…' }).click();

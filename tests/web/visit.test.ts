@@ -12,6 +12,7 @@ import {
   rows,
   sessionsOf,
   sitDown,
+  takeClock,
 } from './browser.ts';
 import { on } from './days.ts';
 
@@ -40,14 +41,14 @@ describeInBrowser('a visit', () => {
       await started.waitFor();
     }
     // A draft is saved two seconds after the last key.
-    await page.clock.install();
+    await takeClock(page);
     await page.getByLabel('What was done').fill('Ten trials of requesting.');
     await passTimeUntil(page, page.getByText('Draft saved'));
     await expectAccessible(page);
 
     const second = await sitDown(clinic.rbt, { path });
     await second.page.getByLabel('What was done').waitFor();
-    await second.page.clock.install();
+    await takeClock(second.page);
     await second.page.getByLabel('What was done').fill('Another window’s text.');
     await passTimeUntil(second.page, second.page.getByText('Draft saved'));
     await page.getByLabel('How the client responded').fill('Readily.');
