@@ -10891,7 +10891,7 @@ begin
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     before => before,
-    after => private.facts_of_rows(made),
+    after => private.facts_of_rows(made, session_ids),
     details => jsonb_build_object('batchId', batch.id)
   );
   return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
@@ -11247,7 +11247,7 @@ end
 $$;
 comment on function private.facts_of_row(jsonb) is 'What of a session''s row belongs in an audit event.';
 
-create function private.facts_of_rows(rows jsonb)
+create function private.facts_of_rows(rows jsonb, session_ids uuid[])
 returns jsonb
 language plpgsql
 immutable
@@ -11258,12 +11258,14 @@ begin
     return jsonb_build_array(private.facts_of_row(rows -> 0));
   end if;
   return (
-    select jsonb_agg(private.facts_of_row(item.value) order by item.position)
-    from jsonb_array_elements(rows) with ordinality as item (value, position)
+    select jsonb_agg(private.facts_of_row(item.value) order by named.position)
+    from jsonb_array_elements(rows) as item (value)
+    join unnest(session_ids) with ordinality as named (id, position) on named.id = (item.value ->> 'id')::uuid
   );
 end
 $$;
-comment on function private.facts_of_rows(jsonb) is 'What of these rows of sessions belongs in an audit event.';
+comment on function private.facts_of_rows(jsonb, uuid[]) is
+  'What of these rows of sessions belongs in an audit event, in the order of the ids, in which the event lists them.';
 
 create function private.end_sessions(
   actor private.actor,

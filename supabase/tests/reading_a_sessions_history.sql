@@ -1,6 +1,6 @@
 -- Years later: what happened to this session, who did it, and is that what was written down then?
 begin;
-select plan(30);
+select plan(32);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -44,6 +44,10 @@ select is(tests.confirm('rbt2', tests.confirmation(held, 'rbt2', 'ben')) ->> 'ok
 from swapped, tests.hold('rbt2', tests.request('rbt2', 'ben', tests.at(43), 60, jsonb_build_object('occurrences', jsonb_build_array(
   tests.occurrence(tests.at(43), 60, 'UTC', jsonb_build_object('session_id', ids[2])),
   tests.occurrence(tests.at(44), 60, 'UTC', jsonb_build_object('session_id', ids[1])))))) as held;
+select is(tests.confirm('rbt2', tests.confirmation(held, 'rbt2', 'ben')) ->> 'ok', 'true', 'a series is booked, the later date first')
+from tests.hold('rbt2', tests.series('rbt2', 'ben', array[tests.at(50), tests.at(49)])) as held;
+select is(tests.confirm('admin', tests.confirmation(held, 'bcba', 'dan', '{"cpt": {"code": "97154"}}')) -> 'detail', null, 'so is a group')
+from tests.hold('admin', tests.series('bcba', 'dan', array[tests.at(52), tests.at(51)], 60, jsonb_build_object('cpt_code', '97154', 'client_ids', array[tests.id('dan'), tests.id('ann'), tests.id('cat')]))) as held;
 select tests.call('admin', format('select public.import_sessions(%L)', jsonb_build_object('rows', (select jsonb_agg(jsonb_build_object(
   'external_id', 'day ' || day, 'therapist_id', tests.id('rbt2'), 'client_id', tests.id('ben'), 'time_zone', 'UTC',
   'start_time', private.iso(tests.at(day)), 'end_time', private.iso(tests.at(day, '11:00'))) order by day desc) from unnest(array[45, 46]) as day))));

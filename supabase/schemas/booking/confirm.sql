@@ -777,7 +777,7 @@ begin
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     before => before,
-    after => private.facts_of_rows(made),
+    after => private.facts_of_rows(made, session_ids),
     details => jsonb_build_object('batchId', batch.id)
   );
   return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
