@@ -22,29 +22,43 @@ export interface Action {
   readonly error: unknown;
   /** Runs something, unless something else of this action still runs. */
   run(work: () => Promise<unknown>): Promise<void>;
+  /** Runs something once what runs, and what waits already, has ended. */
+  next(work: () => Promise<unknown>): Promise<void>;
 }
 
 /** Runs what buttons do, one at a time: a second press while the first is under way does nothing. */
 export function useAction(): Action {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
-  const running = useRef(false);
-  const run = useCallback(async (work: () => Promise<unknown>) => {
-    if (running.current) return;
-    running.current = true;
-    setBusy(true);
-    setError(null);
-    try {
+  const last = useRef<Promise<void> | null>(null);
+  const next = useCallback(async (work: () => Promise<unknown>) => {
+    const before = last.current;
+    const perform = async () => {
+      if (before) await before;
+      setBusy(true);
+      setError(null);
       await work();
-    } catch (failure) {
-      noteError(failure);
-      setError(failure);
-    } finally {
-      running.current = false;
-      setBusy(false);
-    }
+    };
+    const running = perform()
+      .catch((failure) => {
+        noteError(failure);
+        setError(failure);
+      })
+      .finally(() => {
+        if (last.current !== running) return;
+        last.current = null;
+        setBusy(false);
+      });
+    last.current = running;
+    await running;
   }, []);
-  return { busy, error, run };
+  const run = useCallback(
+    async (work: () => Promise<unknown>) => {
+      if (last.current === null) await next(work);
+    },
+    [next],
+  );
+  return { busy, error, run, next };
 }
 
 function followNetwork(listener: () => void): () => void {

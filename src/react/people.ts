@@ -28,7 +28,10 @@ export interface Members {
   readonly members: readonly Member[];
   readonly error: unknown;
   readonly isPending: boolean;
+  /** Changes, one after another. */
   readonly action: Action;
+  /** Of the button that ends a membership: pressed twice, it does so once. */
+  readonly ending: Action;
   change(userId: string, role: Role): Promise<void>;
   remove(userId: string): Promise<void>;
 }
@@ -37,11 +40,13 @@ export interface Members {
 export function useMembers(): Members {
   const supabase = useSupabase();
   const action = useAction();
+  const ending = useAction();
   const read = useRead(['members'], (signal) => fetchMembers(supabase, { signal }));
-  const act = (work: () => Promise<unknown>) => action.run(() => work().then(read.refetch));
+  // Of two members one after the other may be changed quicker than the list is read again: neither is lost.
+  const act = (work: () => Promise<unknown>) => action.next(() => work().then(read.refetch));
   return {
     members: read.data ?? [],
-    ...{ action, error: read.error, isPending: read.isPending },
+    ...{ action, ending, error: read.error, isPending: read.isPending },
     change: (userId, role) => act(() => changeMember(supabase, { userId, role })),
     remove: (userId) => act(() => removeMember(supabase, { userId })),
   };

@@ -174,6 +174,16 @@ describeInBrowser('the life of a clinic', () => {
       .getByRole('region', { name: 'Members' })
       .getByRole('row')
       .filter({ hasText: 'Nia New' });
+    await line.waitFor();
+    // Members are read again after each change, and that may take a while.
+    let answer = () => {};
+    const slowly = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    await page.route('**/rest/v1/memberships?*', async (route) => {
+      if (route.request().method() === 'GET') await slowly;
+      await route.continue();
+    });
     await line.getByRole('combobox').selectOption({ label: 'Admin' });
     const roleOf = async () =>
       (
@@ -181,7 +191,9 @@ describeInBrowser('the life of a clinic', () => {
       )[0]?.role;
     await expect.poll(roleOf, { timeout: 60_000 }).toBe('admin');
     await expectAccessible(page);
+    // A press meanwhile is not lost.
     await line.getByRole('button', { name: 'End' }).click();
+    answer();
     await expect.poll(roleOf, { timeout: 60_000 }).toBeUndefined();
     await context.close();
   });

@@ -38,7 +38,7 @@ const roles = { client: 'Parent', therapist: 'Therapist', admin: 'Admin', super_
 function Members() {
   const { userId } = useMe();
   const { byId } = useTherapists();
-  const { members, error, isPending, action, change, remove } = useMembers();
+  const { members, error, isPending, action, ending, change, remove } = useMembers();
   const nameOf = (id: string) => byId.get(id)?.display_name ?? (id === userId ? 'You' : id);
   return (
     <section aria-labelledby="members">
@@ -62,7 +62,10 @@ function Members() {
             ),
           },
           { head: 'Permissions', cell: ({ permissions }) => permissions.join(', ').replaceAll('_', ' ') || '–' },
-          { head: 'Membership', cell: ({ user_id }) => <Button label="End" look="small" press={() => remove(user_id)} /> },
+          {
+            head: 'Membership',
+            cell: ({ user_id }) => <Button label="End" look="small" by={ending} press={() => remove(user_id)} />,
+          },
         ]}
       />
     </section>
