@@ -19,9 +19,13 @@ async function startOne(): Promise<Stack> {
 }
 
 it('everybody, with hostile values, against all there is: nothing comes of it', async () => {
-  const { requests, answers, findings } = await attack(await startOne(), SEED, { turns: 20 });
+  // The opening is made once below, with holes, and once in `.ci/run`, without.
+  const { requests, answers, findings } = await attack(await startOne(), SEED, {
+    turns: 20,
+    withoutOpening: true,
+  });
   expect(findings).toEqual([]);
-  expect(requests).toBeGreaterThan(150);
+  expect(requests).toBe(120);
   expect(answers['200']).toBeGreaterThan(0);
 }, 300_000);
 
@@ -29,7 +33,7 @@ it('every hole that was ever found is found when it is opened again', async () =
   const { target, end } = await plantAll(await startOne(), Object.keys(plants));
   ends.push(end);
   // None is left to chance: the attack's opening finds them all.
-  const { findings } = await attack(target, SEED, { turns: 5 });
+  const { findings } = await attack(target, SEED, { turns: 0 });
   const missed = Object.entries(plants).filter(
     ([, { foundAs }]) => !findings.some(({ what }) => foundAs.test(what)),
   );

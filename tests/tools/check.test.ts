@@ -3,7 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { copyProject, type ProjectCopy } from '../setup/project-copy.ts';
 
-// All checks take half a minute on an idle machine.
+// All checks take a quarter of a minute on an idle machine.
 vi.setConfig({ testTimeout: 900_000 });
 
 let copy: ProjectCopy;
@@ -51,6 +51,8 @@ test('every check finds its drift, all are run whatever fails, and the exit code
   const putBack = await plant({
     'src/badly-formatted.ts': () => 'export   const unformatted = 1',
     'src/badly-typed.ts': () => "export const badlyTyped: number = 'text';\n",
+    // The rest of the project takes ten times as long as what has the drift, and `npm run check` reads it all.
+    'tsconfig.json': (text) => text.replace(/"include": \[.*\]/, '"include": ["src"]'),
     'examples/web/src/badly-typed-page.tsx': () => "export const badlyTyped: number = 'text';\n",
     'supabase/functions/sessions-hold/index.ts': append("export const badlyTypedForDeno: number = 'text';"),
     'src/lib/deadCode.ts': () => "export const nobodyUsesThis = 'dead';\n",
@@ -123,8 +125,8 @@ test('one failure among checks that pass is enough for exit code 1', async () =>
 });
 
 test('without a drift the exit code is 0; checks are chosen by words of their names', async () => {
-  const { exitCode, output } = await check('baseline', 'openapi', 'access-matrix');
-  expect(output).toContain('All 3 checks passed.');
+  const { exitCode, output } = await check('baseline', 'access-matrix');
+  expect(output).toContain('All 2 checks passed.');
   expect(exitCode).toBe(0);
   expect(await check('no-such-check')).toMatchObject({ exitCode: 1 });
 });
