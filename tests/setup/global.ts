@@ -16,10 +16,14 @@ function forTests(stack: Stack): TestStack {
   return { apiUrl, dbUrl, apiPort, dbPort, publishableKey, secretKey, jwtSecret, jwtKeyId };
 }
 
+/** Stacks by worker: each project loads this file anew. */
+type Stacks = Map<string, Promise<Stack>>;
+
 /**
  * Answers the workers of a project with their stacks.
  * @param prepare done to a stack before its first test
  * @param early start the first worker's at once: other projects' tests run before, and the template takes seconds to make
+ * @param stacks those that are running, when projects share them
  * @returns what stops them
  */
 export async function provideStacks(
@@ -27,8 +31,8 @@ export async function provideStacks(
   options?: StackOptions,
   prepare: (stack: Stack) => Promise<void> = async () => {},
   early = false,
+  stacks: Stacks = new Map(),
 ): Promise<() => Promise<void>> {
-  const stacks = new Map<string, Promise<Stack>>();
   const start = async () => {
     const stack = await startStack(options);
     await prepare(stack);
@@ -55,8 +59,12 @@ export async function provideStacks(
   };
 }
 
+/** The stacks of the projects that set up here: the tests of one run after all of the other's, and find theirs running. */
+const shared = globalThis as { stacksOfTests?: Stacks };
+
 export default function setup(project: TestProject): Promise<() => Promise<void>> {
   // The web app is built once for all tests that open it, beside those that run before: for the first project that needs it.
   if (project.name === 'stack') buildWebApp().catch(() => {});
-  return provideStacks(project, { web: true });
+  shared.stacksOfTests ??= new Map();
+  return provideStacks(project, { web: true }, undefined, false, shared.stacksOfTests);
 }

@@ -2,11 +2,18 @@
 import { relative } from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What takes longest, the longest first: beginnings of paths. */
+/**
+ * What takes longest, the longest first: beginnings of paths. A browser test leaves the processor idle a third of the time,
+ * so that two of them run beside something that needs all of it.
+ */
 const long = [
-  ...['tests/web/', 'tests/tools/check', 'tests/clinical/authorizations', 'tests/model/', 'tests/growth/'],
-  ...['tests/lib/package', 'tests/tools/', 'tests/rules/', 'tests/access/refused-rows', 'tests/locks/cycles'],
-  ...['tests/lib/faults', 'tests/lib/feed', 'tests/clinical/', 'tests/functions/hostile', 'tests/phi/'],
+  ...['tests/web/looks', 'tests/web/booking', 'tests/tools/check'],
+  ...['tests/web/faults', 'tests/growth/growth', 'tests/web/mid-flight', 'tests/clinical/authorizations'],
+  ...['tests/web/clinic-life', 'tests/rules/', 'tests/web/beyond-sessions', 'tests/model/contract'],
+  ...['tests/web/access', 'tests/lib/package', 'tests/web/clocks', 'tests/growth/', 'tests/model/offered'],
+  ...['tests/web/privacy', 'tests/model/', 'tests/web/series', 'tests/web/'],
+  ...['tests/lib/feed', 'tests/audit/edits', 'tests/phi/rotation', 'tests/access/matrix', 'tests/lib/faults'],
+  ...['tests/access/refused-rows', 'tests/tools/', 'tests/clinical/', 'tests/locks/', 'tests/phi/'],
   ...[
     'tests/torture/torture',
     'tests/attack/',
