@@ -1122,14 +1122,14 @@ export const mutants: Mutant[] = [
   {
     name: 'an extension forgets the buffers',
     file: 'supabase/schemas/booking/extend_series.sql',
-    from: 'request.buffer_before_minutes := pattern.buffer_before_minutes;',
+    from: 'request.buffer_before_minutes := (pattern.usual).buffer_before_minutes;',
     to: 'request.buffer_before_minutes := 0;',
     tests: ['extending_a_series.sql'],
   },
   {
     name: 'an extension forgets the room',
     file: 'supabase/schemas/booking/extend_series.sql',
-    from: 'request.room_id := pattern.room_id;',
+    from: 'request.room_id := (pattern.usual).room_id;',
     to: 'request.room_id := null;',
     tests: ['extending_a_series.sql'],
   },
