@@ -1,7 +1,7 @@
 -- A confirmation that gives no modifiers gets those the payer of that day wants, by code, credential and place. An empty list
 -- is a choice: none.
 begin;
-select plan(15);
+select plan(22);
 select tests.open_clinic();
 select private.add_default_payers(tests.id('clinic'));
 select tests.add('public.client_coverages', jsonb_build_array(jsonb_build_object(
@@ -63,6 +63,24 @@ end
 $$;
 select is(pg_temp.moved(5, '{}'), '["U1"]', 'a move keeps the modifiers');
 select is(pg_temp.moved(1, '{"cpt_code": "97153"}'), '["HO"]', 'one that names the service has those of who renders it now');
+
+-- A therapist is promoted: what is to come gets the modifiers of the new level, but for those that somebody chose.
+create function pg_temp.of_rbt2() returns jsonb language sql as $$
+  select jsonb_agg(cpt_modifiers order by start_time) from public.sessions where organization_id = tests.id('clinic') and therapist_id = tests.id('rbt2') $$;
+select pg_temp.stored('rbt2', 'ann', 40, '{"code": "97153"}'), pg_temp.stored('rbt2', 'ann', 41, '{"code": "97153", "modifiers": ["u1"]}'),
+  pg_temp.stored('rbt2', 'ann', 42, '{"code": "97153"}', 'telehealth'), pg_temp.stored('rbt2', 'ben', 43, '{"code": "97153"}'), pg_temp.stored('rbt2', 'ann', 44, '{"code": "97153"}');
+select tests.bring_forward(id, '2 days') from public.sessions where therapist_id = tests.id('rbt2') and start_time = tests.at(44);
+select is(pg_temp.of_rbt2(), '[["HM"], ["HM"], ["U1"], ["HM", "95"], []]', 'booked as a technician');
+create temporary table moving on commit drop as select tests.hold('admin', tests.request('rbt2', 'ann', tests.at(50), 60, jsonb_build_object(
+  'session_id', (select id from public.sessions where therapist_id = tests.id('rbt2') and start_time = tests.at(40))))) as held;
+select is(tests.call('admin', format('select public.set_credential(%L)', jsonb_build_object('therapist_id', tests.id('rbt2'), 'credential', 'BCBA'))) ->> 'ok', 'true', 'and promoted');
+select is(pg_temp.of_rbt2(), '[["HM"], ["HO"], ["U1"], ["HO", "95"], []]', 'a professional''s from today on; what has begun, what was chosen and what has no payer stays');
+select is((select jsonb_build_array(jsonb_array_length(before), before #> '{0,cpt_modifiers}', after #> '{0,cpt_modifiers}', actor_user_id) from audit.events
+  where organization_id = tests.id('clinic') and action = 'session.changed'), jsonb_build_array(2, array['HM'], array['HO'], tests.id('admin')), 'one event says which, and by whom');
+select is(tests.confirm('admin', tests.confirmation(held, 'rbt2', 'ann')) #> '{body,session,cpt_modifiers}', '["HO"]', 'a move that was held before confirms, with the new ones') from moving;
+update public.therapists set credential = 'BCaBA' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(pg_temp.of_rbt2(), '[["HM"], ["U1"], ["HN", "95"], [], ["HN"]]', 'it is the same when an operator writes it');
+select is_empty('select * from tests.broken_claims()', 'the claims are sound');
 
 select * from finish();
 rollback;
