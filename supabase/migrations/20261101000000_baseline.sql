@@ -4359,7 +4359,7 @@ begin
 end
 $$;
 comment on function private.begin_request(text) is
-  'The caller of a function that no booking waits for, and the id of their request for the audit; see private.require_actor.';
+  'The caller, and the id of their request for the audit; see private.require_actor.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -4367,9 +4367,8 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   perform private.enter_booking();
-  return private.require_actor();
+  return private.begin_request(request_id);
 end
 $$;
 comment on function private.begin_booking(text) is
@@ -4403,54 +4402,53 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-#variable_conflict use_column
 declare
   booker private.booker;
 begin
-  select
-    case when actor.user_id is null then 'admin' else member.role end,
-    therapist.id is not null
-      and renders.role is not null
-      and clients.all_there
-      and (who_may_book.room_id is null or room.id is not null)
-      and (
-        actor.user_id is null
-        or member.role in ('admin', 'super_admin')
-        or (member.role = 'therapist' and therapist.id = actor.user_id and clients.all_on_caseload)
-      ),
-    clients.has_payer
-  into booker.role, booker.allowed, booker.has_payer
-  from (values (1)) as once
-  left join public.memberships as member
-    on member.organization_id = actor.organization_id and member.user_id = actor.user_id
-  left join public.therapists as therapist
-    on therapist.organization_id = actor.organization_id
-    and therapist.id = who_may_book.therapist_id
-    and therapist.deleted_at is null
-  left join public.memberships as renders
-    on renders.organization_id = actor.organization_id and renders.user_id = therapist.id and renders.role <> 'client'
-  left join public.rooms as room
-    on room.organization_id = actor.organization_id and room.id = who_may_book.room_id and room.deleted_at is null
-  cross join lateral (
-    select
-      bool_and(client.id is not null) as all_there,
-      bool_and(caseload.client_id is not null) as all_on_caseload,
-      bool_or(client.has_payer) as has_payer
-    from unnest(client_ids) as asked (id)
-    left join lateral (
-      select known.id, known.has_payer from public.clients as known
-      where known.organization_id = actor.organization_id and known.id = asked.id and known.deleted_at is null offset 0
-    ) as client on true
-    left join lateral (
-      select known.client_id from public.caseloads as known
-      where known.organization_id = actor.organization_id and known.therapist_id = who_may_book.therapist_id
-        and known.client_id = asked.id
-      offset 0
-    ) as caseload on true
-  ) as clients;
-  if booker.role is null then
-    -- They were a member when the call began.
-    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  -- One small statement for each question, and none for a question that does not arise: a connection plans each once, and
+  -- a join of all of them costs more to plan, and to begin, than its parts.
+  booker.role := 'admin';
+  if actor.user_id is not null then
+    select member.role into booker.role
+    from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id;
+    if not found then
+      -- They were a member when the call began.
+      perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+    end if;
+  end if;
+  select bool_and(client.id is not null) as all_there, bool_or(client.has_payer) into booker.allowed, booker.has_payer
+  from unnest(client_ids) as asked (id)
+  left join lateral (
+    select known.id, known.has_payer from public.clients as known
+    where known.organization_id = actor.organization_id and known.id = asked.id and known.deleted_at is null offset 0
+  ) as client on true;
+  booker.allowed := booker.allowed and exists (
+    select from public.therapists as therapist
+    join public.memberships as renders
+      on renders.organization_id = actor.organization_id and renders.user_id = therapist.id and renders.role <> 'client'
+    where therapist.organization_id = actor.organization_id and therapist.id = who_may_book.therapist_id
+      and therapist.deleted_at is null
+  );
+  if room_id is not null then
+    booker.allowed := booker.allowed and exists (
+      select from public.rooms as room
+      where room.organization_id = actor.organization_id and room.id = who_may_book.room_id and room.deleted_at is null
+    );
+  end if;
+  if booker.role = 'therapist' then
+    booker.allowed := booker.allowed and therapist_id = actor.user_id and (
+      select bool_and(caseload.client_id is not null) as all_on_caseload
+      from unnest(client_ids) as asked (id)
+      left join lateral (
+        select known.client_id from public.caseloads as known
+        where known.organization_id = actor.organization_id and known.therapist_id = who_may_book.therapist_id
+          and known.client_id = asked.id
+        offset 0
+      ) as caseload on true
+    );
+  elsif booker.role = 'client' then
+    booker.allowed := false;
   end if;
   return booker;
 end
@@ -5442,7 +5440,8 @@ begin
           begin
             request := jsonb_strip_nulls(request);
             if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(null::private.%1$I) then
-              return jsonb_populate_record(base, request);
+              -- Not into null: then each domain would be asked about each field that is not there.
+              return jsonb_populate_record(%5$L::private.%1$I, request);
             end if;
           exception
             when data_exception or integrity_constraint_violation or statement_too_complex then null;
@@ -5455,7 +5454,9 @@ begin
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
       'Finds a field of this type whose JSON type is wrong. Made from the type.',
       'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the '
-      'required ones that are not given.'
+      'required ones that are not given.',
+      (select format('(%s)', string_agg('', ',')) from pg_catalog.pg_attribute as field
+        where field.attrelid = format('private.%I', name)::regclass)
     );
   end loop;
 end
@@ -5486,8 +5487,12 @@ begin
   if wanted.session_type is not null then
     wanted.session_type := private.tidy(wanted.session_type);
   end if;
-  wanted.client_ids := nullif(wanted.client_ids, '{}');
-  wanted.occurrences := nullif(wanted.occurrences, '{}');
+  if cardinality(wanted.client_ids) = 0 then
+    wanted.client_ids := null;
+  end if;
+  if cardinality(wanted.occurrences) = 0 then
+    wanted.occurrences := null;
+  end if;
   return wanted;
 end
 $$;
@@ -5504,7 +5509,9 @@ as $$
 declare
   wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
-  wanted.occurrences := nullif(wanted.occurrences, '{}');
+  if cardinality(wanted.occurrences) = 0 then
+    wanted.occurrences := null;
+  end if;
   return wanted;
 end
 $$;
@@ -5553,7 +5560,7 @@ stable
 set search_path = ''
 as $$
 begin
-  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer;
+  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60.0)::integer;
 end
 $$;
 comment on function private.zone_offset(timestamptz, text) is
@@ -5868,7 +5875,7 @@ declare
   one private.slot;
   found record;
 begin
-  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone::text;
   if zone is null and wanted.time_zone is not null then
     issues := issues || private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
   end if;
@@ -6061,7 +6068,7 @@ declare
   wrong jsonb;
   found record;
 begin
-  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone::text;
   found := private.listing_issues('', top, zone, true);
   wrong := found.issues;
   codes := array[found.code];
@@ -8689,12 +8696,7 @@ comment on function private.conflict_code(jsonb, int4multirange) is
 -- Watch for: every path reads top to bottom: read, lock, who, where, claims, units, write, answer. Everything decisive is
 --            read behind the locks. A refusal gives up the claims that were tried, the one thing written before it.
 
-create function private.new_batch(
-  actor private.actor,
-  wanted private.hold_request,
-  is_move boolean,
-  as_of timestamptz
-)
+create function private.new_batch(actor private.actor, wanted private.hold_request, is_move boolean)
 returns public.hold_batches
 language plpgsql
 volatile
@@ -8716,20 +8718,20 @@ begin
   if wanted.recurrence is distinct from null then
     batch.recurrence := jsonb_strip_nulls(to_jsonb(wanted.recurrence));
   end if;
-  batch.override_reason := private.tidy((wanted.override).reason);
-  batch.override_rules := (wanted.override).rules::text[];
+  if wanted.override is distinct from null then
+    batch.override_reason := private.tidy((wanted.override).reason);
+    batch.override_rules := (wanted.override).rules::text[];
+  end if;
   batch.is_move := is_move;
   -- A move of several clients' sessions names none.
   batch.keeps_places := is_move and wanted.client_id is null;
   batch.stopped := false;
-  batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
-  batch.created_at := as_of;
   return batch;
 end
 $$;
-comment on function private.new_batch(private.actor, private.hold_request, boolean, timestamptz) is
-  'The batch a request would make: what its occurrences have in common.';
+comment on function private.new_batch(private.actor, private.hold_request, boolean) is
+  'The batch a request would make: what its occurrences have in common. When it begins and ends is known behind the locks.';
 
 create function private.lock_moved(organization_id uuid, session_ids uuid[])
 returns uuid[]
@@ -8979,7 +8981,7 @@ $$;
 comment on function private.named_services(uuid, private.slot[], text, text, boolean) is
   'The services of a hold. A client who joins is one beside another. cpt_code and session_type: what the request names.';
 
-create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
+create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default null)
 returns private.slot[]
 language plpgsql
 stable
@@ -8995,7 +8997,10 @@ begin
     if slots[1].session_id is null or slots[1].lanes is null then
       slots[1].lanes := private.client_lanes(
         organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-      ) - lifted;
+      );
+      if lifted is not null then
+        slots[1].lanes := slots[1].lanes - lifted;
+      end if;
     end if;
     return slots;
   end if;
@@ -9025,7 +9030,7 @@ begin
           cross join lateral unnest(period.lanes) as lane (range)
           where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
             and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
-        ) - lifted
+        ) - coalesce(lifted, '{}')
       ),
       slot.cpt_code, slot.service_date
     )::private.slot
@@ -9274,7 +9279,7 @@ declare
   named_ids uuid[] := '{}';
   client_ids uuid[] := coalesce(wanted.client_ids, array[wanted.client_id]);
   resource_ids uuid[] := '{}';
-  batch public.hold_batches := private.new_batch(actor, wanted, moving, clock_timestamp());
+  batch public.hold_batches := private.new_batch(actor, wanted, moving);
   booker private.booker;
   issue private.cause;
   claim record;
@@ -9299,7 +9304,7 @@ begin
     actor.organization_id, client_ids || resource_ids || array[wanted.therapist_id, batch.room_id]
   );
   as_of := clock_timestamp();
-  batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
+  batch.expires_at := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
   batch.created_at := as_of;
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
@@ -9338,7 +9343,7 @@ begin
   end if;
 
   services := case when booker.has_payer then private.services_of_slots(slots, wanted.therapist_id) end;
-  if services <> '{}' then
+  if cardinality(services) > 0 then
     quotes := private.quote_units(actor.organization_id, services, as_of);
     shortages := private.shortages_of(quotes);
   end if;
@@ -10847,7 +10852,7 @@ begin
       where not slot.is_service_held
     );
   end if;
-  if services <> '{}' then
+  if cardinality(services) > 0 then
     quotes := private.quote_units(batch.organization_id, services, as_of);
     if private.shortages_of(quotes) is not null and not private.overrides(batch, 'authorization') then
       cause := row('AUTHORIZATION_EXCEEDED',
@@ -14927,7 +14932,7 @@ declare
   end;
   slots private.slot[] := private.slots_of(wanted, clock_timestamp());
   named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
-  batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
+  batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}');
   asked private.asked_booking;
 begin
   if named_ids <> '{}' then
@@ -17297,7 +17302,7 @@ begin
     )
     order by known.start_time, known.id
   );
-  batch := private.new_batch(actor, hold, true, as_of);
+  batch := private.new_batch(actor, hold, true);
   blocked := private.blocked_sessions(actor, batch, sessions, as_of);
   loop
     if blocked <> '[]' and wanted.on_conflict = 'refuse' or jsonb_array_length(blocked) >= cardinality(sessions) then

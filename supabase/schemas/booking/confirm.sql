@@ -733,7 +733,7 @@ begin
       where not slot.is_service_held
     );
   end if;
-  if services <> '{}' then
+  if cardinality(services) > 0 then
     quotes := private.quote_units(batch.organization_id, services, as_of);
     if private.shortages_of(quotes) is not null and not private.overrides(batch, 'authorization') then
       cause := row('AUTHORIZATION_EXCEEDED',

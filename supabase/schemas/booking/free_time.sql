@@ -47,7 +47,7 @@ declare
   end;
   slots private.slot[] := private.slots_of(wanted, clock_timestamp());
   named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
-  batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
+  batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}');
   asked private.asked_booking;
 begin
   if named_ids <> '{}' then

@@ -3,12 +3,7 @@
 -- Watch for: every path reads top to bottom: read, lock, who, where, claims, units, write, answer. Everything decisive is
 --            read behind the locks. A refusal gives up the claims that were tried, the one thing written before it.
 
-create function private.new_batch(
-  actor private.actor,
-  wanted private.hold_request,
-  is_move boolean,
-  as_of timestamptz
-)
+create function private.new_batch(actor private.actor, wanted private.hold_request, is_move boolean)
 returns public.hold_batches
 language plpgsql
 volatile
@@ -30,20 +25,20 @@ begin
   if wanted.recurrence is distinct from null then
     batch.recurrence := jsonb_strip_nulls(to_jsonb(wanted.recurrence));
   end if;
-  batch.override_reason := private.tidy((wanted.override).reason);
-  batch.override_rules := (wanted.override).rules::text[];
+  if wanted.override is distinct from null then
+    batch.override_reason := private.tidy((wanted.override).reason);
+    batch.override_rules := (wanted.override).rules::text[];
+  end if;
   batch.is_move := is_move;
   -- A move of several clients' sessions names none.
   batch.keeps_places := is_move and wanted.client_id is null;
   batch.stopped := false;
-  batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
-  batch.created_at := as_of;
   return batch;
 end
 $$;
-comment on function private.new_batch(private.actor, private.hold_request, boolean, timestamptz) is
-  'The batch a request would make: what its occurrences have in common.';
+comment on function private.new_batch(private.actor, private.hold_request, boolean) is
+  'The batch a request would make: what its occurrences have in common. When it begins and ends is known behind the locks.';
 
 create function private.lock_moved(organization_id uuid, session_ids uuid[])
 returns uuid[]
@@ -293,7 +288,7 @@ $$;
 comment on function private.named_services(uuid, private.slot[], text, text, boolean) is
   'The services of a hold. A client who joins is one beside another. cpt_code and session_type: what the request names.';
 
-create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
+create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default null)
 returns private.slot[]
 language plpgsql
 stable
@@ -309,7 +304,10 @@ begin
     if slots[1].session_id is null or slots[1].lanes is null then
       slots[1].lanes := private.client_lanes(
         organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-      ) - lifted;
+      );
+      if lifted is not null then
+        slots[1].lanes := slots[1].lanes - lifted;
+      end if;
     end if;
     return slots;
   end if;
@@ -339,7 +337,7 @@ begin
           cross join lateral unnest(period.lanes) as lane (range)
           where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
             and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
-        ) - lifted
+        ) - coalesce(lifted, '{}')
       ),
       slot.cpt_code, slot.service_date
     )::private.slot
@@ -588,7 +586,7 @@ declare
   named_ids uuid[] := '{}';
   client_ids uuid[] := coalesce(wanted.client_ids, array[wanted.client_id]);
   resource_ids uuid[] := '{}';
-  batch public.hold_batches := private.new_batch(actor, wanted, moving, clock_timestamp());
+  batch public.hold_batches := private.new_batch(actor, wanted, moving);
   booker private.booker;
   issue private.cause;
   claim record;
@@ -613,7 +611,7 @@ begin
     actor.organization_id, client_ids || resource_ids || array[wanted.therapist_id, batch.room_id]
   );
   as_of := clock_timestamp();
-  batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
+  batch.expires_at := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
   batch.created_at := as_of;
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
@@ -652,7 +650,7 @@ begin
   end if;
 
   services := case when booker.has_payer then private.services_of_slots(slots, wanted.therapist_id) end;
-  if services <> '{}' then
+  if cardinality(services) > 0 then
     quotes := private.quote_units(actor.organization_id, services, as_of);
     shortages := private.shortages_of(quotes);
   end if;

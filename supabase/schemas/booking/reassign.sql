@@ -312,7 +312,7 @@ begin
     )
     order by known.start_time, known.id
   );
-  batch := private.new_batch(actor, hold, true, as_of);
+  batch := private.new_batch(actor, hold, true);
   blocked := private.blocked_sessions(actor, batch, sessions, as_of);
   loop
     if blocked <> '[]' and wanted.on_conflict = 'refuse' or jsonb_array_length(blocked) >= cardinality(sessions) then

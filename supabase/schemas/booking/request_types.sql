@@ -627,7 +627,8 @@ begin
           begin
             request := jsonb_strip_nulls(request);
             if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(null::private.%1$I) then
-              return jsonb_populate_record(base, request);
+              -- Not into null: then each domain would be asked about each field that is not there.
+              return jsonb_populate_record(%5$L::private.%1$I, request);
             end if;
           exception
             when data_exception or integrity_constraint_violation or statement_too_complex then null;
@@ -640,7 +641,9 @@ begin
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
       'Finds a field of this type whose JSON type is wrong. Made from the type.',
       'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the '
-      'required ones that are not given.'
+      'required ones that are not given.',
+      (select format('(%s)', string_agg('', ',')) from pg_catalog.pg_attribute as field
+        where field.attrelid = format('private.%I', name)::regclass)
     );
   end loop;
 end
@@ -671,8 +674,12 @@ begin
   if wanted.session_type is not null then
     wanted.session_type := private.tidy(wanted.session_type);
   end if;
-  wanted.client_ids := nullif(wanted.client_ids, '{}');
-  wanted.occurrences := nullif(wanted.occurrences, '{}');
+  if cardinality(wanted.client_ids) = 0 then
+    wanted.client_ids := null;
+  end if;
+  if cardinality(wanted.occurrences) = 0 then
+    wanted.occurrences := null;
+  end if;
   return wanted;
 end
 $$;
@@ -689,7 +696,9 @@ as $$
 declare
   wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
-  wanted.occurrences := nullif(wanted.occurrences, '{}');
+  if cardinality(wanted.occurrences) = 0 then
+    wanted.occurrences := null;
+  end if;
   return wanted;
 end
 $$;

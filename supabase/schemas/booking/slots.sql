@@ -13,7 +13,7 @@ stable
 set search_path = ''
 as $$
 begin
-  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer;
+  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60.0)::integer;
 end
 $$;
 comment on function private.zone_offset(timestamptz, text) is
@@ -328,7 +328,7 @@ declare
   one private.slot;
   found record;
 begin
-  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone::text;
   if zone is null and wanted.time_zone is not null then
     issues := issues || private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
   end if;
@@ -521,7 +521,7 @@ declare
   wrong jsonb;
   found record;
 begin
-  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone::text;
   found := private.listing_issues('', top, zone, true);
   wrong := found.issues;
   codes := array[found.code];
