@@ -534,6 +534,31 @@ end
 $$;
 comment on function private.is_admin() is 'Whether the caller is an admin or super_admin of her active organization.';
 
+create function private.organization_as(at_least public.member_role)
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  claims jsonb := auth.jwt();
+begin
+  return (
+    select membership.organization_id
+    from public.memberships as membership
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
+      and membership.role >= at_least
+  );
+exception
+  when invalid_text_representation then return null;
+end
+$$;
+comment on function private.organization_as(public.member_role) is
+  'The caller''s active organization if their role there is this one or a higher one: client, therapist, admin, super_admin. '
+  'Null otherwise. Policies name it alone: each connection reads the policies of every table that it uses.';
+
 create function private.has_permission(permission text)
 returns boolean
 language plpgsql
@@ -609,6 +634,7 @@ comment on function private.caseload_client_ids() is 'The clients on the calling
 
 grant execute on function
   private.claimed_organization_id(), private.active_organization_id(), private.active_role(), private.is_admin(),
+  private.organization_as(public.member_role),
   private.has_permission(text), private.member_ids(), private.own_client_ids(), private.caseload_client_ids()
 to authenticated, service_role;
 
@@ -619,8 +645,8 @@ alter table public.organizations enable row level security;
 create policy member_select on public.organizations for select to authenticated
   using (id = (select private.active_organization_id()));
 create policy member_select_update on public.organizations for update to authenticated
-  using (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin');
+  using (id = (select private.organization_as('super_admin')))
+  with check (id = (select private.organization_as('super_admin')));
 grant select, update (name, time_zone, correction_days) on public.organizations to authenticated;
 grant select, insert, update on public.organizations to service_role;
 
@@ -628,27 +654,15 @@ alter table public.memberships enable row level security;
 create policy role_scoped_select on public.memberships for select to authenticated
   using (
     user_id = (select auth.uid())
-    or (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+    or organization_id = (select private.organization_as('admin'))
   );
 create policy role_scoped_select_insert on public.memberships for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  );
+  with check (organization_id = (select private.organization_as('super_admin')));
 create policy role_scoped_select_update on public.memberships for update to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  )
-  with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  );
+  using (organization_id = (select private.organization_as('super_admin')))
+  with check (organization_id = (select private.organization_as('super_admin')));
 create policy role_scoped_select_delete on public.memberships for delete to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  );
+  using (organization_id = (select private.organization_as('super_admin')));
 grant select, insert (organization_id, user_id, role, permissions), update (role, permissions), delete
   on public.memberships to authenticated;
 grant select, insert, update, delete on public.memberships to service_role;
@@ -667,13 +681,12 @@ create policy role_scoped_select on public.therapists for select to authenticate
   );
 create policy role_scoped_select_insert on public.therapists for insert to authenticated
   with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and id = any ((select private.member_ids())::uuid[])
   );
 create policy role_scoped_select_update on public.therapists for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 grant select,
   insert (organization_id, id, display_name, credential, specialties, time_zone, availability_hours),
   update (display_name, credential, specialties, time_zone, availability_hours, deleted_at)
@@ -691,10 +704,10 @@ create policy role_scoped_select on public.clients for select to authenticated
     )
   );
 create policy role_scoped_select_insert on public.clients for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.clients for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, id, reference), update (reference, deleted_at)
   on public.clients to authenticated;
 grant select, insert, update on public.clients to service_role;
@@ -709,9 +722,9 @@ create policy role_scoped_select on public.caseloads for select to authenticated
     )
   );
 create policy role_scoped_select_insert on public.caseloads for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_delete on public.caseloads for delete to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, therapist_id, client_id), delete on public.caseloads to authenticated;
 grant select, insert, delete on public.caseloads to service_role;
 
@@ -725,20 +738,20 @@ create policy role_scoped_select on public.client_users for select to authentica
     )
   );
 create policy role_scoped_select_insert on public.client_users for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_delete on public.client_users for delete to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, client_id, user_id), delete on public.client_users to authenticated;
 grant select, insert, delete on public.client_users to service_role;
 
 alter table public.rooms enable row level security;
 create policy role_scoped_select on public.rooms for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+  using (organization_id = (select private.organization_as('therapist')));
 create policy role_scoped_select_insert on public.rooms for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.rooms for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, id, name), update (name, deleted_at) on public.rooms to authenticated;
 grant select, insert, update on public.rooms to service_role;
 
@@ -1209,14 +1222,10 @@ alter table public.service_codes enable row level security;
 create policy service_codes_select on public.service_codes for select to authenticated
   using (organization_id is null or organization_id = (select private.active_organization_id()));
 create policy service_codes_insert on public.service_codes for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
+  with check (organization_id = (select private.organization_as('super_admin')));
 create policy service_codes_update on public.service_codes for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
+  using (organization_id = (select private.organization_as('super_admin')))
+  with check (organization_id = (select private.organization_as('super_admin')));
 comment on policy service_codes_select on public.service_codes is
   'Every signed-in user may list the services everybody has, and members their organization''s own.';
 comment on policy service_codes_insert on public.service_codes is 'A super_admin adds codes of their organization.';
@@ -1701,15 +1710,12 @@ begin
       $policies$
         alter table public.%1$I enable row level security;
         create policy role_scoped_select on public.%1$I for select to authenticated
-          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-        create policy role_scoped_select_insert on public.%1$I for insert to authenticated with check (
-          organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-        );
+          using (organization_id = (select private.organization_as('therapist')));
+        create policy role_scoped_select_insert on public.%1$I for insert to authenticated
+          with check (organization_id = (select private.organization_as('super_admin')));
         create policy role_scoped_select_update on public.%1$I for update to authenticated
-          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-          with check (
-            organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-          );
+          using (organization_id = (select private.organization_as('super_admin')))
+          with check (organization_id = (select private.organization_as('super_admin')));
         comment on policy role_scoped_select on public.%1$I is 'Staff read payers and their rules.';
         comment on policy role_scoped_select_insert on public.%1$I is 'A super_admin enters payers and their rules.';
         comment on policy role_scoped_select_update on public.%1$I is 'A super_admin edits payers and their rules.';
@@ -1851,10 +1857,10 @@ create policy role_scoped_select on public.client_coverages for select to authen
     )
   );
 create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.client_coverages for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.client_coverages is
   'Admins read all coverages, a therapist those of their caseload.';
 comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
@@ -3191,10 +3197,10 @@ create policy role_scoped_select on public.authorizations for select to authenti
     )
   );
 create policy role_scoped_select_insert on public.authorizations for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.authorizations for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.authorizations is
   'Admins read all authorizations, a therapist those of her caseload.';
 comment on policy role_scoped_select_insert on public.authorizations is 'Admins enter authorizations.';
@@ -3215,7 +3221,7 @@ create policy role_scoped_select on public.authorization_codes for select to aut
     )
   );
 create policy role_scoped_select_insert on public.authorization_codes for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.authorization_codes is 'Who may read an authorization reads its codes.';
 comment on policy role_scoped_select_insert on public.authorization_codes is 'Admins enter the codes of an authorization.';
 grant select, insert (organization_id, authorization_id, cpt_code) on public.authorization_codes to authenticated;
@@ -3345,8 +3351,7 @@ create trigger a_guard_unit_limit before insert or update on public.unit_limits
 alter table public.unit_limits enable row level security;
 create policy role_scoped_select on public.unit_limits for select to authenticated
   using (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) <> 'client'
+    organization_id = (select private.organization_as('therapist'))
     and (
       payer_id is not null
       or exists (
@@ -3357,19 +3362,16 @@ create policy role_scoped_select on public.unit_limits for select to authenticat
   );
 create policy role_scoped_select_insert on public.unit_limits for insert to authenticated
   with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and (payer_id is null or (select private.active_role()) = 'super_admin')
   );
 create policy role_scoped_select_update on public.unit_limits for update to authenticated
   using (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and (payer_id is null or (select private.active_role()) = 'super_admin')
   )
   with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and (payer_id is null or (select private.active_role()) = 'super_admin')
   );
 comment on policy role_scoped_select on public.unit_limits is
@@ -4454,7 +4456,7 @@ begin
 end
 $$;
 comment on function private.who_may_book(private.actor, uuid, uuid[], uuid) is
-  'Whether the caller may book this therapist with these clients in this room, in one look. Therapists book their own time '
+  'Whether the caller may book this therapist with these clients in this room. Therapists book their own time '
   'for their caseload, admins anybody; nobody books the archived, or a therapist whose membership ended or does not '
   'render. An actor without a user is the clinic itself (the waitlist). has_payer: whether units may be counted for any '
   'of the clients.';
@@ -7666,14 +7668,14 @@ create policy member_select on public.organization_closures for select to authen
 comment on policy member_select on public.organization_closures is
   'Every member reads when the organization is closed, families too.';
 create policy member_select_insert on public.organization_closures for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy member_select_insert on public.organization_closures is 'Admins close the organization.';
 create policy member_select_update on public.organization_closures for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy member_select_update on public.organization_closures is 'Admins correct a closure.';
 create policy member_select_delete on public.organization_closures for delete to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')));
 comment on policy member_select_delete on public.organization_closures is 'Admins withdraw a closure.';
 grant select, insert (organization_id, id, name, starts_at, ends_at), update (name, starts_at, ends_at), delete
   on public.organization_closures to authenticated;
@@ -12832,10 +12834,10 @@ create policy role_scoped_select on public.waitlist_entries for select to authen
     )
   );
 create policy role_scoped_select_insert on public.waitlist_entries for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.waitlist_entries for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.waitlist_entries is
   'Admins read the whole list, a therapist the entries of their caseload.';
 comment on policy role_scoped_select_insert on public.waitlist_entries is 'Admins put clients on the list.';

@@ -674,6 +674,7 @@ export const policyHelpers: readonly string[] = [
   'private.leave_booking(jsonb,text)',
   'private.member_ids()',
   'private.modifiers_are_valid(jsonb)',
+  'private.organization_as(public.member_role)',
   'private.organizations_of(uuid)',
   'private.own_client_ids()',
   'private.pair_lanes(integer)',

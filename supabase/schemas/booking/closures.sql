@@ -25,14 +25,14 @@ create policy member_select on public.organization_closures for select to authen
 comment on policy member_select on public.organization_closures is
   'Every member reads when the organization is closed, families too.';
 create policy member_select_insert on public.organization_closures for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy member_select_insert on public.organization_closures is 'Admins close the organization.';
 create policy member_select_update on public.organization_closures for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy member_select_update on public.organization_closures is 'Admins correct a closure.';
 create policy member_select_delete on public.organization_closures for delete to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')));
 comment on policy member_select_delete on public.organization_closures is 'Admins withdraw a closure.';
 grant select, insert (organization_id, id, name, starts_at, ends_at), update (name, starts_at, ends_at), delete
   on public.organization_closures to authenticated;

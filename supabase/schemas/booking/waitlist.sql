@@ -120,10 +120,10 @@ create policy role_scoped_select on public.waitlist_entries for select to authen
     )
   );
 create policy role_scoped_select_insert on public.waitlist_entries for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.waitlist_entries for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.waitlist_entries is
   'Admins read the whole list, a therapist the entries of their caseload.';
 comment on policy role_scoped_select_insert on public.waitlist_entries is 'Admins put clients on the list.';

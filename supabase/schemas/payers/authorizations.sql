@@ -184,10 +184,10 @@ create policy role_scoped_select on public.authorizations for select to authenti
     )
   );
 create policy role_scoped_select_insert on public.authorizations for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.authorizations for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.authorizations is
   'Admins read all authorizations, a therapist those of her caseload.';
 comment on policy role_scoped_select_insert on public.authorizations is 'Admins enter authorizations.';
@@ -208,7 +208,7 @@ create policy role_scoped_select on public.authorization_codes for select to aut
     )
   );
 create policy role_scoped_select_insert on public.authorization_codes for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.authorization_codes is 'Who may read an authorization reads its codes.';
 comment on policy role_scoped_select_insert on public.authorization_codes is 'Admins enter the codes of an authorization.';
 grant select, insert (organization_id, authorization_id, cpt_code) on public.authorization_codes to authenticated;

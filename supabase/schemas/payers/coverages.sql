@@ -110,10 +110,10 @@ create policy role_scoped_select on public.client_coverages for select to authen
     )
   );
 create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.client_coverages for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 comment on policy role_scoped_select on public.client_coverages is
   'Admins read all coverages, a therapist those of their caseload.';
 comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';

@@ -282,15 +282,12 @@ begin
       $policies$
         alter table public.%1$I enable row level security;
         create policy role_scoped_select on public.%1$I for select to authenticated
-          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-        create policy role_scoped_select_insert on public.%1$I for insert to authenticated with check (
-          organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-        );
+          using (organization_id = (select private.organization_as('therapist')));
+        create policy role_scoped_select_insert on public.%1$I for insert to authenticated
+          with check (organization_id = (select private.organization_as('super_admin')));
         create policy role_scoped_select_update on public.%1$I for update to authenticated
-          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-          with check (
-            organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-          );
+          using (organization_id = (select private.organization_as('super_admin')))
+          with check (organization_id = (select private.organization_as('super_admin')));
         comment on policy role_scoped_select on public.%1$I is 'Staff read payers and their rules.';
         comment on policy role_scoped_select_insert on public.%1$I is 'A super_admin enters payers and their rules.';
         comment on policy role_scoped_select_update on public.%1$I is 'A super_admin edits payers and their rules.';

@@ -181,14 +181,10 @@ alter table public.service_codes enable row level security;
 create policy service_codes_select on public.service_codes for select to authenticated
   using (organization_id is null or organization_id = (select private.active_organization_id()));
 create policy service_codes_insert on public.service_codes for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
+  with check (organization_id = (select private.organization_as('super_admin')));
 create policy service_codes_update on public.service_codes for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
+  using (organization_id = (select private.organization_as('super_admin')))
+  with check (organization_id = (select private.organization_as('super_admin')));
 comment on policy service_codes_select on public.service_codes is
   'Every signed-in user may list the services everybody has, and members their organization''s own.';
 comment on policy service_codes_insert on public.service_codes is 'A super_admin adds codes of their organization.';

@@ -104,8 +104,7 @@ create trigger a_guard_unit_limit before insert or update on public.unit_limits
 alter table public.unit_limits enable row level security;
 create policy role_scoped_select on public.unit_limits for select to authenticated
   using (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) <> 'client'
+    organization_id = (select private.organization_as('therapist'))
     and (
       payer_id is not null
       or exists (
@@ -116,19 +115,16 @@ create policy role_scoped_select on public.unit_limits for select to authenticat
   );
 create policy role_scoped_select_insert on public.unit_limits for insert to authenticated
   with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and (payer_id is null or (select private.active_role()) = 'super_admin')
   );
 create policy role_scoped_select_update on public.unit_limits for update to authenticated
   using (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and (payer_id is null or (select private.active_role()) = 'super_admin')
   )
   with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and (payer_id is null or (select private.active_role()) = 'super_admin')
   );
 comment on policy role_scoped_select on public.unit_limits is

@@ -277,6 +277,31 @@ end
 $$;
 comment on function private.is_admin() is 'Whether the caller is an admin or super_admin of her active organization.';
 
+create function private.organization_as(at_least public.member_role)
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  claims jsonb := auth.jwt();
+begin
+  return (
+    select membership.organization_id
+    from public.memberships as membership
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
+      and membership.role >= at_least
+  );
+exception
+  when invalid_text_representation then return null;
+end
+$$;
+comment on function private.organization_as(public.member_role) is
+  'The caller''s active organization if their role there is this one or a higher one: client, therapist, admin, super_admin. '
+  'Null otherwise. Policies name it alone: each connection reads the policies of every table that it uses.';
+
 create function private.has_permission(permission text)
 returns boolean
 language plpgsql
@@ -352,6 +377,7 @@ comment on function private.caseload_client_ids() is 'The clients on the calling
 
 grant execute on function
   private.claimed_organization_id(), private.active_organization_id(), private.active_role(), private.is_admin(),
+  private.organization_as(public.member_role),
   private.has_permission(text), private.member_ids(), private.own_client_ids(), private.caseload_client_ids()
 to authenticated, service_role;
 
@@ -362,8 +388,8 @@ alter table public.organizations enable row level security;
 create policy member_select on public.organizations for select to authenticated
   using (id = (select private.active_organization_id()));
 create policy member_select_update on public.organizations for update to authenticated
-  using (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin');
+  using (id = (select private.organization_as('super_admin')))
+  with check (id = (select private.organization_as('super_admin')));
 grant select, update (name, time_zone, correction_days) on public.organizations to authenticated;
 grant select, insert, update on public.organizations to service_role;
 
@@ -371,27 +397,15 @@ alter table public.memberships enable row level security;
 create policy role_scoped_select on public.memberships for select to authenticated
   using (
     user_id = (select auth.uid())
-    or (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+    or organization_id = (select private.organization_as('admin'))
   );
 create policy role_scoped_select_insert on public.memberships for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  );
+  with check (organization_id = (select private.organization_as('super_admin')));
 create policy role_scoped_select_update on public.memberships for update to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  )
-  with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  );
+  using (organization_id = (select private.organization_as('super_admin')))
+  with check (organization_id = (select private.organization_as('super_admin')));
 create policy role_scoped_select_delete on public.memberships for delete to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (select private.active_role()) = 'super_admin'
-  );
+  using (organization_id = (select private.organization_as('super_admin')));
 grant select, insert (organization_id, user_id, role, permissions), update (role, permissions), delete
   on public.memberships to authenticated;
 grant select, insert, update, delete on public.memberships to service_role;
@@ -410,13 +424,12 @@ create policy role_scoped_select on public.therapists for select to authenticate
   );
 create policy role_scoped_select_insert on public.therapists for insert to authenticated
   with check (
-    organization_id = (select private.active_organization_id())
-    and (select private.is_admin())
+    organization_id = (select private.organization_as('admin'))
     and id = any ((select private.member_ids())::uuid[])
   );
 create policy role_scoped_select_update on public.therapists for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 grant select,
   insert (organization_id, id, display_name, credential, specialties, time_zone, availability_hours),
   update (display_name, credential, specialties, time_zone, availability_hours, deleted_at)
@@ -434,10 +447,10 @@ create policy role_scoped_select on public.clients for select to authenticated
     )
   );
 create policy role_scoped_select_insert on public.clients for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.clients for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, id, reference), update (reference, deleted_at)
   on public.clients to authenticated;
 grant select, insert, update on public.clients to service_role;
@@ -452,9 +465,9 @@ create policy role_scoped_select on public.caseloads for select to authenticated
     )
   );
 create policy role_scoped_select_insert on public.caseloads for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_delete on public.caseloads for delete to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, therapist_id, client_id), delete on public.caseloads to authenticated;
 grant select, insert, delete on public.caseloads to service_role;
 
@@ -468,20 +481,20 @@ create policy role_scoped_select on public.client_users for select to authentica
     )
   );
 create policy role_scoped_select_insert on public.client_users for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_delete on public.client_users for delete to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, client_id, user_id), delete on public.client_users to authenticated;
 grant select, insert, delete on public.client_users to service_role;
 
 alter table public.rooms enable row level security;
 create policy role_scoped_select on public.rooms for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+  using (organization_id = (select private.organization_as('therapist')));
 create policy role_scoped_select_insert on public.rooms for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (organization_id = (select private.organization_as('admin')));
 create policy role_scoped_select_update on public.rooms for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  using (organization_id = (select private.organization_as('admin')))
+  with check (organization_id = (select private.organization_as('admin')));
 grant select, insert (organization_id, id, name), update (name, deleted_at) on public.rooms to authenticated;
 grant select, insert, update on public.rooms to service_role;
 
