@@ -72,7 +72,7 @@ export const plants: Record<string, Plant> = {
     what: 'sessions-confirm does not look at expires_at',
     caughtBy: /expired hold never confirms/,
     plant: (db) =>
-      edit(db, 'private.hold_state', "(hold.status = 'held' and batch.expires_at <= as_of)", 'false'),
+      edit(db, 'private.holds_of_key', "(hold.status = 'held' and batch.expires_at <= as_of)", 'false'),
   },
   'orphaned-claims': {
     what: 'a released hold leaves its claims behind',

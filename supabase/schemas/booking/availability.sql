@@ -162,50 +162,48 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  weekly_hours jsonb;
+  zone text;
 begin
-  -- Most requests lie in one weekly window of their own day, and nothing dated touches them: one look, without the
-  -- periods of a zone. Whatever is less plain is looked at closely.
-  return (
-    select
-      not exists (
-        select 1
-        from public.availability_exceptions as dated
-        join unnest(spans) as asked (span) on dated.ends_at > lower(asked.span) and dated.starts_at < upper(asked.span)
-        where dated.organization_id = therapist.organization_id
-          and dated.therapist_id = therapist.id
-          and dated.kind = 'time_off'
-      ) and not exists (
-        select 1
-        from public.organization_closures as closure
-        join unnest(spans) as asked (span)
-          on closure.ends_at > lower(asked.span) and closure.starts_at < upper(asked.span)
-        where closure.organization_id = therapist.organization_id
-      ) and (
-        therapist.availability_hours is null or not exists (
-          select 1
-          from unnest(spans) as asked (span)
-          cross join lateral (
-            select lower(asked.span) at time zone therapist.time_zone as starts,
-              upper(asked.span) at time zone therapist.time_zone as ends
-          ) as civil
-          -- Clocks that change in between make it longer or shorter than it is.
-          where civil.ends - civil.starts <> upper(asked.span) - lower(asked.span)
-            or not exists (
-              select 1
-              from jsonb_array_elements(
-                therapist.availability_hours
-                  -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
-                    [extract(isodow from civil.starts)::integer]
-              ) as weekly (span)
-              where civil.starts::time >= (weekly.span ->> 'start')::time
-                and civil.starts::date + (weekly.span ->> 'end')::time >= civil.ends
-            )
-        )
-      )
+  -- Most requests lie in one weekly window of their own day, and nothing dated touches them: three short looks, without
+  -- the periods of a zone. Whatever is less plain is looked at closely.
+  if not exists (
+    select from public.availability_exceptions as dated
+    join unnest(spans) as asked (span) on dated.ends_at > lower(asked.span) and dated.starts_at < upper(asked.span)
+    where dated.organization_id = is_open.organization_id
+      and dated.therapist_id = is_open.therapist_id
+      and dated.kind = 'time_off'
+  ) and not exists (
+    select from public.organization_closures as closure
+    join unnest(spans) as asked (span) on closure.ends_at > lower(asked.span) and closure.starts_at < upper(asked.span)
+    where closure.organization_id = is_open.organization_id
+  ) then
+    select therapist.availability_hours, therapist.time_zone into weekly_hours, zone
     from public.therapists as therapist
-    where therapist.organization_id = is_open.organization_id and therapist.id = is_open.therapist_id
-  ) or not exists (
-    select 1 from private.outside_availability(is_open.organization_id, is_open.therapist_id, spans)
+    where therapist.organization_id = is_open.organization_id and therapist.id = is_open.therapist_id;
+    if found and (weekly_hours is null or not exists (
+      select from unnest(spans) as asked (span)
+      cross join lateral (
+        select lower(asked.span) at time zone zone as starts, upper(asked.span) at time zone zone as ends
+      ) as civil
+      -- Clocks that change in between make it longer or shorter than it is.
+      where civil.ends - civil.starts <> upper(asked.span) - lower(asked.span)
+        or not exists (
+          select from jsonb_array_elements(
+            weekly_hours
+              -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+                [extract(isodow from civil.starts)::integer]
+          ) as weekly (span)
+          where civil.starts::time >= (weekly.span ->> 'start')::time
+            and civil.starts::date + (weekly.span ->> 'end')::time >= civil.ends
+        )
+    )) then
+      return true;
+    end if;
+  end if;
+  return not exists (
+    select from private.outside_availability(is_open.organization_id, is_open.therapist_id, spans)
   );
 end
 $$;

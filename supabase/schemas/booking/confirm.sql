@@ -1,5 +1,5 @@
 -- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
--- Objects: find_batch, holds_of_key, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
+-- Objects: find_batch, holds_of_key, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
 -- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
 --            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move settles
 --            whole: its places depend on each other.
@@ -36,47 +36,37 @@ comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
   'use. A batch never changes, but for its expiry (private.guard_hold_change) and for a move that is stopped.';
 
-create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
-returns public.session_holds[]
+create function private.holds_of_key(
+  batch public.hold_batches,
+  hold_key uuid,
+  as_of timestamptz,
+  out holds public.session_holds[],
+  out state text
+)
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return array(
-    select hold
-    from public.session_holds as hold
-    where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
-      and (batch.hold_key = holds_of_key.hold_key or hold.hold_key = holds_of_key.hold_key or batch.is_move)
-    order by hold.occurrence_index, hold.client_id
-  );
-end
-$$;
-comment on function private.holds_of_key(public.hold_batches, uuid) is
-  'The holds a key stands for, as they are now: a batch''s key for all, an occurrence''s for its own, except that a move is '
-  'always whole.';
-
-create function private.hold_state(batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return (
-    select case
+  select
+    array_agg(hold order by hold.occurrence_index, hold.client_id),
+    case
       when batch.stopped then case when batch.expires_at <= as_of then 'expired' else 'stopped' end
       when bool_and(hold.status = 'released') then 'released'
       when bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) then 'expired'
       when bool_or(hold.status = 'held') then 'live'
       else 'confirmed'
     end
-    from unnest(holds) as hold
-  );
+  into holds, state
+  from public.session_holds as hold
+  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    and (batch.hold_key = holds_of_key.hold_key or hold.hold_key = holds_of_key.hold_key or batch.is_move);
 end
 $$;
-comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
-  'What became of these holds by now: stopped, released, expired, live (some of it is yet to be confirmed) or confirmed.';
+comment on function private.holds_of_key(public.hold_batches, uuid, timestamptz) is
+  'The holds a key stands for, as they are now: a batch''s key for all, an occurrence''s for its own, except that a move is '
+  'always whole. state: what became of them by now: stopped, released, expired, live (some of it is yet to be confirmed) or '
+  'confirmed.';
 
 create function private.is_listed_as_held(
   batch public.hold_batches,
@@ -645,6 +635,7 @@ as $$
 declare
   batch public.hold_batches := private.find_batch(actor, wanted.hold_key);
   held record;
+  present record;
   holds public.session_holds[];
   resource_ids uuid[] := '{}';
   booker private.booker;
@@ -678,12 +669,13 @@ begin
   );
   as_of := clock_timestamp();
   -- A release, or another confirmation, may have settled it while this waited; an operator may have brought its end forward.
-  holds := private.holds_of_key(batch, wanted.hold_key);
   select known.expires_at, known.stopped into batch.expires_at, batch.stopped
   from public.hold_batches as known
   where known.organization_id = batch.organization_id and known.id = batch.id;
+  present := private.holds_of_key(batch, wanted.hold_key, as_of);
+  holds := present.holds;
 
-  case private.hold_state(batch, holds, as_of)
+  case present.state
     when 'stopped' then
       cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
     when 'released' then

@@ -54,9 +54,10 @@ begin
         'resource', found.resource_kind,
         'therapistId', case when by_person and found.resource_kind = 'therapist' then found.resource_id end,
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(found.overlap)),
-        'endTime', private.iso(upper(found.overlap)),
-        'expiresAt', private.iso(found.expires_at)
+        -- As private.iso, without a call for each.
+        'startTime', to_char(lower(found.overlap) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'endTime', to_char(upper(found.overlap) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'expiresAt', to_char(found.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
       ))
       order by found.occurrence_index, found.resource_kind, found.resource_id
     ) filter (where found.is_alive and found.place = 1),

@@ -28,7 +28,7 @@ begin
   end if;
   batch := private.find_batch(actor, wanted.hold_key);
   if batch.id is not null then
-    holds := private.holds_of_key(batch, wanted.hold_key);
+    holds := (private.holds_of_key(batch, wanted.hold_key, clock_timestamp())).holds;
     -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing. Moved
     -- sessions have clients of the batch, so that whoever changes them meets this here.
     perform private.lock_resources(
