@@ -45,8 +45,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a parent reads the rooms',
     file: 'supabase/schemas/tenancy/tenancy.sql',
-    from: " and (select private.active_role()) <> 'client')",
-    to: ')',
+    from: "private.organization_as('therapist')",
+    to: "private.organization_as('client')",
     tests: [matrix],
   },
   {
