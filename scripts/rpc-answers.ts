@@ -46,7 +46,14 @@ const touched = {
   cancelledStaffTimes: count(),
   touchedStaffTimeIds: z.array(id()).meta({ description: 'The first 100.' }),
 };
-const absence = { startsAt: instant(), endsAt: instant(), ...touched };
+const absence = {
+  startsAt: instant(),
+  endsAt: instant(),
+  ...touched,
+  touchedHolds: count().meta({ description: 'How many live holds lie there: they can still be confirmed.' }),
+  touchedHoldsUntil: instant().nullable().meta({ description: 'When the last of them expires.' }),
+  releasedHolds: count().meta({ description: 'How many of them it let go.' }),
+};
 
 const staffTime = z.object({
   id: id(),

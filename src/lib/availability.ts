@@ -1,5 +1,6 @@
 import { callOutcome } from './callOutcome.ts';
 import type { Database, Json } from './database.types.ts';
+import type { TouchedHolds } from './leaving.ts';
 import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { checkGiven, SessionsApiError } from './sessionsApiError.ts';
@@ -177,7 +178,7 @@ export interface TimeOffRequest extends ReadOptions {
 }
 
 /** Time off as entered, and what it touches. */
-export interface TimeOff {
+export interface TimeOff extends TouchedHolds {
   readonly exceptionId: string;
   readonly startsAt: string;
   readonly endsAt: string;

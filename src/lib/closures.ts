@@ -1,6 +1,6 @@
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
-import type { LeavingOptions, Touched } from './leaving.ts';
+import type { LeavingOptions, Touched, TouchedHolds } from './leaving.ts';
 import { type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { checkGiven } from './sessionsApiError.ts';
@@ -42,7 +42,9 @@ export type ClosureRequest = LeavingOptions & {
 export async function addClosure(
   supabase: RpcCaller,
   payload: ClosureRequest,
-): Promise<Touched & { readonly closureId: string; readonly startsAt: string; readonly endsAt: string }> {
+): Promise<
+  Touched & TouchedHolds & { readonly closureId: string; readonly startsAt: string; readonly endsAt: string }
+> {
   checkGiven(payload);
   const request = {
     name: payload.name,

@@ -146,6 +146,7 @@ export {
   type LeavingOptions,
   setCredential,
   type Touched,
+  type TouchedHolds,
   type TouchedSession,
 } from './leaving.ts';
 

@@ -32,6 +32,16 @@ export interface Touched {
   readonly touchedStaffTimeIds: readonly string[];
 }
 
+/** Bookings that are being made where somebody closes the clinic or takes time off. */
+export interface TouchedHolds {
+  /** How many live holds lie there, as many as the sessions they would become. They can still be confirmed. */
+  readonly touchedHolds: number;
+  /** When the last of them expires; null when there is none. Look again then. */
+  readonly touchedHoldsUntil: string | null;
+  /** How many of them were let go, with the sessions that were cancelled. */
+  readonly releasedHolds: number;
+}
+
 /**
  * Archives a client, a therapist or a room, as an admin: nobody books them from then on. What is booked stays, unless it is
  * to be cancelled.

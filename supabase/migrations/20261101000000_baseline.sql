@@ -7643,7 +7643,7 @@ create trigger c_follow_service_zone after update of time_zone on public.organiz
 -- === schemas/booking/closures.sql ===
 
 -- Purpose: days and hours on which a whole organization is closed.
--- Objects: organization_closures; add_closure, which says what a closure touches and may cancel it.
+-- Objects: organization_closures; add_closure and add_time_off, which say what they touch and may cancel it.
 -- Watch for: what can be booked follows from these rows through private.outside_availability; nothing is copied.
 
 create table public.organization_closures (
@@ -7789,6 +7789,56 @@ $$;
 comment on function private.cancel_touched(uuid[], text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
+create function private.held_in(organization_id uuid, therapist_id uuid, span tstzrange, as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+  return (
+    select jsonb_build_object(
+      'touchedHolds', count(*),
+      'touchedHoldsUntil', private.iso(max(batch.expires_at)),
+      -- A move is let go whole.
+      'keys', coalesce(jsonb_agg(distinct case when batch.is_move then batch.hold_key else hold.hold_key end), '[]')
+    )
+    from public.hold_batches as batch
+    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    where batch.organization_id = held_in.organization_id and batch.expires_at > as_of
+      and (held_in.therapist_id is null or batch.therapist_id = held_in.therapist_id)
+      and hold.status = 'held'
+      and hold.start_time < upper(span) and hold.end_time > lower(span)
+  );
+end
+$$;
+comment on function private.held_in(uuid, uuid, tstzrange, timestamptz) is
+  'How many live holds lie in a span at least in part, as many as the sessions they would become, until when the last of '
+  'them can be confirmed, and the keys by which they are let go: of one therapist, or with null of everybody.';
+
+create function private.touched_holds(actor private.actor, therapist_id uuid, span tstzrange, releases boolean)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  -- After the sessions are cancelled: that lets go whatever would move them.
+  held constant jsonb := private.held_in(actor.organization_id, therapist_id, span, clock_timestamp());
+  hold_key text;
+begin
+  if releases then
+    for hold_key in select jsonb_array_elements_text(held -> 'keys') loop
+      perform private.release_hold(actor, jsonb_build_object('hold_key', hold_key));
+    end loop;
+  end if;
+  return (held - 'keys') || jsonb_build_object('releasedHolds', case when releases then held -> 'touchedHolds' else '0' end);
+end
+$$;
+comment on function private.touched_holds(private.actor, uuid, tstzrange, boolean) is
+  'The live holds that a closing touches, as part of its answer. They confirm, since the time was free when it was held; '
+  'releases: they are let go instead, with the sessions that are cancelled.';
+
 create function private.close_time(
   actor private.actor,
   wanted private.closing_request,
@@ -7820,7 +7870,7 @@ begin
     ) || private.touched_answer(
       private.future_sessions(actor.organization_id, absent_id, span), coalesce(wanted.cancel_sessions, false),
       private.tidy(wanted.reason), private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
-    )
+    ) || private.touched_holds(actor, absent_id, span, coalesce(wanted.cancel_sessions, false))
   );
 end
 $$;
@@ -7846,8 +7896,9 @@ select private.publish_booking('add_closure',
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
   '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions and staff times there, with '
   'reason. Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, '
-  'cancelledStaffTimes, touchedStaffTimeIds}: touched is how many future sessions lie in it, with the first hundred; staff '
-  'times likewise.'
+  'cancelledStaffTimes, touchedStaffTimeIds, touchedHolds, touchedHoldsUntil, releasedHolds}: touched is how many future '
+  'sessions lie in it, with the first hundred; staff times likewise. touchedHolds are live holds there, which can still be '
+  'confirmed until touchedHoldsUntil (null: there is none); cancel_sessions lets them go.'
 );
 
 create function private.add_time_off(actor private.actor, request jsonb)
@@ -7876,7 +7927,8 @@ select private.publish_booking('add_time_off',
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
   'and staff times there, with reason; a meeting goes on without them. Answers {exceptionId, startsAt, endsAt, touched, '
-  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.'
+  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds, touchedHolds, '
+  'touchedHoldsUntil, releasedHolds}, as add_closure.'
 );
 
 -- === schemas/booking/availability.sql ===

@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(60);
+select plan(72);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -48,7 +48,7 @@ select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(2, '12:00'))
 
 -- Hours, cancelling what is there.
 select is((tests.close('admin', jsonb_build_object('name', 'Repairs', 'start_time', tests.local(1, '08:00'), 'end_time', tests.local(1, '23:45'), 'cancel_sessions', true, 'reason', 'No heating'))
-  #> '{body}') - 'closureId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds', '{"touched": 2, "cancelled": 2, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'a closure of hours may cancel what it touches');
+  #> '{body}') - 'closureId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds' - '{touchedHolds,touchedHoldsUntil,releasedHolds}'::text[], '{"touched": 2, "cancelled": 2, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'a closure of hours may cancel what it touches');
 select results_eq($$ select status::text, cancellation.reason, cancellation.attribution::text from public.sessions as session
     join public.session_cancellations as cancellation on cancellation.session_id = session.id
     where session.organization_id = tests.id('clinic') and session.start_time in (tests.local(1, '09:00'), tests.local(1, '23:30')) $$,
@@ -56,10 +56,10 @@ select results_eq($$ select status::text, cancellation.reason, cancellation.attr
 select is_empty('select * from tests.broken_claims()', 'and their time is free');
 
 -- Time off.
-select is((tests.leave('rbt', jsonb_build_object('from_date', tests.day(2))) #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds', '{"touched": 1, "cancelled": 0, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}',
+select is((tests.leave('rbt', jsonb_build_object('from_date', tests.day(2))) #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds' - '{touchedHolds,touchedHoldsUntil,releasedHolds}'::text[], '{"touched": 1, "cancelled": 0, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}',
   'a therapist''s time off says what it touches');
 select is((tests.leave('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'start_time', tests.local(2, '20:00'), 'end_time', tests.local(3, '04:00'), 'cancel_sessions', true))
-  #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds', '{"touched": 2, "cancelled": 2, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'an admin enters it for anybody, and may cancel what it touches');
+  #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds' - '{touchedHolds,touchedHoldsUntil,releasedHolds}'::text[], '{"touched": 2, "cancelled": 2, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'an admin enters it for anybody, and may cancel what it touches');
 select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(3, '01:00'))) ->> 'code', 'OUTSIDE_AVAILABILITY', 'nobody is held in it');
 select is(tests.leave('rbt', jsonb_build_object('therapist_id', tests.id('bcba'), 'from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'a therapist enters her own only');
 select is(tests.leave('parent', jsonb_build_object('from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'a parent none');
@@ -106,6 +106,39 @@ from (values ('2099-12-31T23:59:00Z', null), ('2100-01-01T00:00:00Z', 'PT400')) 
 
 update public.therapists set time_zone = 'Asia/Tokyo' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 select is(tests.leave('rbt', jsonb_build_object('from_date', '2027-06-01')) #>> '{body,startsAt}', '2027-05-31T15:00:00.000Z', 'days off are those of the therapist''s zone');
+
+-- Live holds: they confirm, so whoever closes is told of them; or lets them go with what is booked.
+create temporary table holding (name text primary key, held jsonb) on commit drop;
+insert into holding
+select 'single', tests.hold('rbt', tests.request('rbt', 'ben', tests.local(60, '09:00')))
+union all select 'series', tests.hold('admin', tests.series('bcba', 'ann', array[tests.local(60, '11:00'), tests.local(67, '11:00')]))
+union all select 'group', tests.hold('admin', tests.request('rbt2', 'cat', tests.local(60, '13:00'), 60, jsonb_build_object('client_ids', array[tests.id('cat'), tests.id('dan')], 'cpt_code', '97154', 'hold_seconds', 900)))
+union all select 'move', tests.hold('admin', tests.request('rbt', 'ann', tests.local(60, '15:00'), 60, jsonb_build_object('session_id', tests.book('admin', 'rbt', 'ann', tests.local(62, '15:00')))))
+union all select 'expired', tests.hold('rbt', tests.request('rbt', 'ben', tests.local(60, '17:00')))
+union all select 'elsewhere', tests.hold('rbt', tests.request('rbt', 'ben', tests.local(61, '09:00')));
+select tests.expire(held) from holding where name = 'expired';
+create function pg_temp.holds_of(outcome jsonb) returns jsonb language sql as $$
+  select jsonb_build_array(outcome #> '{body,touchedHolds}', outcome #> '{body,releasedHolds}', outcome #> '{body,touchedHoldsUntil}')
+$$;
+create function pg_temp.state(hold_name text) returns text language sql as $$
+  select string_agg(distinct hold.status::text, ' ') from public.session_holds as hold join holding on hold.batch_id = (held #>> '{body,holdId}')::uuid where name = hold_name
+$$;
+select is(pg_temp.holds_of(tests.leave('rbt', jsonb_build_object('start_time', tests.local(60, '08:00'), 'end_time', tests.local(60, '18:00')))),
+  (select jsonb_build_array(2, 0, held #> '{body,expiresAt}') from holding where name = 'move'), 'time off tells of the therapist''s live holds, and until when they can be confirmed');
+select is(pg_temp.holds_of(tests.close('admin', jsonb_build_object('name', 'Snow', 'from_date', tests.day(60)))),
+  (select jsonb_build_array(5, 0, held #> '{body,expiresAt}') from holding where name = 'group'), 'a closure of everybody''s, each client counted; what has expired or is elsewhere does not count');
+select is(tests.confirm('rbt', tests.confirmation(held, 'rbt', 'ben')) ->> 'ok', 'true', 'they confirm') from holding where name = 'single';
+select is((tests.close('admin', jsonb_build_object('name', 'More snow', 'from_date', tests.day(60), 'cancel_sessions', true)) -> 'body') - 'closureId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedHoldsUntil',
+  '{"touched": 1, "cancelled": 1, "touchedStaffTimes": 0, "cancelledStaffTimes": 0, "touchedStaffTimeIds": [], "touchedHolds": 4, "releasedHolds": 4}', 'who cancels what is booked lets go of what is held');
+select is((select jsonb_object_agg(name, pg_temp.state(name)) from holding), '{"single": "confirmed", "series": "held released", "group": "released", "move": "released", "expired": "held", "elsewhere": "held"}',
+  'of a series only the date that is closed, a group and a move whole');
+select is(tests.confirm('admin', tests.confirmation(held, 'rbt', 'ann')) ->> 'code', 'HOLD_NOT_FOUND', 'and it confirms no more') from holding where name = 'move';
+select is((select status::text from public.sessions where organization_id = tests.id('clinic') and start_time = tests.local(62, '15:00')), 'scheduled', 'the session that was to be moved stays where it is');
+select is(tests.confirm('rbt', tests.confirmation(held, 'rbt', 'ben')) ->> 'ok', 'true', 'elsewhere life goes on') from holding where name = 'elsewhere';
+select is((select count(*) from audit.events where organization_id = tests.id('clinic') and action = 'hold.released' and actor_user_id = tests.id('admin')), 3::bigint, 'each is in the audit');
+select is(pg_temp.holds_of(tests.close('admin', jsonb_build_object('name', 'Quiet', 'from_date', tests.day(70), 'cancel_sessions', true))), '[0, 0, null]', 'where nothing is held nothing is told');
+select is(pg_temp.holds_of(tests.close('other admin', jsonb_build_object('name', 'Quiet', 'from_date', tests.day(61), 'cancel_sessions', true))), '[0, 0, null]', 'nor of another clinic');
+select is_empty('select * from tests.broken_claims()', 'and the claims are sound');
 
 select * from finish();
 rollback;

@@ -215,6 +215,13 @@ export const mutants: Mutant[] = [
     tests: ['recoding_sessions.sql'],
   },
   {
+    name: 'who closes the clinic for good is told of holds that nobody lets go',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: '  if releases then',
+    to: '  if false then',
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
     name: 'a code that ends takes the time away from whoever holds it',
     file: 'supabase/schemas/booking/placement.sql',
     from: 'where wrong.issue is not null and service.held is not true',
