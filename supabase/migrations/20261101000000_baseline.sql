@@ -7654,7 +7654,8 @@ create table public.organization_closures (
   ends_at timestamptz not null,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
-  check (ends_at > starts_at and ends_at - starts_at <= interval '400 days')
+  -- Clocks may have changed twice one way and once the other.
+  check (ends_at > starts_at and ends_at - starts_at <= interval '400 days 3 hours')
 );
 comment on table public.organization_closures is
   'A clinic is closed from starts_at until ends_at: nobody can be booked then, whatever their hours say.';
@@ -7724,7 +7725,8 @@ begin
     row(case when by_days then 'to_date' else 'end_time' end,
       case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
     row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-      ends_at > starts_at + interval '400 days' or ends_at >= '2100-01-01')
+      case when by_days then ends_at > private.start_of_day(wanted.from_date::date + 400, zone)
+        else ends_at > starts_at + interval '9600 hours' end or ends_at >= '2100-01-01')
   ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end
@@ -15367,8 +15369,6 @@ begin
     row('from_time', 'is required', from_time is null or not isfinite(from_time)),
     row('to_time', 'is required', to_time is null or not isfinite(to_time)),
     row('to_time', 'must be after from_time', isfinite(to_time) and to_time <= from_time),
-    row('to_time', 'must be at most 62 days after from_time',
-      isfinite(from_time) and isfinite(to_time) and to_time > from_time + interval '62 days'),
     row('duration_minutes', 'must be between 1 and 720', coalesce(duration_minutes, 0) not between 1 and 720),
     row('buffer_before_minutes', 'must be between 0 and 240', buffer_before_minutes not between 0 and 240),
     row('buffer_after_minutes', 'must be between 0 and 240', buffer_after_minutes not between 0 and 240),
@@ -15397,6 +15397,12 @@ begin
   if zone is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not see this therapist''s calendar.');
   end if;
+  -- Days of the grid's zone, or of 24 hours: whoever counts either way across a change of clocks is right.
+  perform private.require(array[
+    row('to_time', 'must be at most 62 days after from_time', to_time > greatest(
+      from_time + interval '1488 hours', (from_time at time zone zone + interval '62 days') at time zone zone
+    ))
+  ]::private.rule[]);
   asked.therapist_id := find_open_slots.therapist_id;
   asked.room_id := find_open_slots.room_id;
   asked.buffer_before := make_interval(mins => coalesce(buffer_before_minutes, 0));

@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(72);
+select plan(74);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -106,6 +106,11 @@ from (values ('2099-12-31T23:59:00Z', null), ('2100-01-01T00:00:00Z', 'PT400')) 
 
 update public.therapists set time_zone = 'Asia/Tokyo' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 select is(tests.leave('rbt', jsonb_build_object('from_date', '2027-06-01')) #>> '{body,startsAt}', '2027-05-31T15:00:00.000Z', 'days off are those of the therapist''s zone');
+
+-- 400 days of the calendar, across three changes of clocks.
+select is(tests.error_code('admin', format('select public.add_closure(%L)', jsonb_build_object('name', 'Long', 'from_date', '2031-10-15', 'to_date', last_day))), expected, format('closed until %s', last_day))
+from (values ('2032-11-17', null), ('2032-11-18', 'PT400')) as closing (last_day, expected);
+delete from public.organization_closures where organization_id = tests.id('clinic') and name = 'Long';
 
 -- Live holds: they confirm, so whoever closes is told of them; or lets them go with what is booked.
 create temporary table holding (name text primary key, held jsonb) on commit drop;

@@ -1,6 +1,6 @@
 -- What is listed as free can be held; what is not listed cannot.
 begin;
-select plan(70);
+select plan(75);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -206,8 +206,17 @@ select is(tests.complaint(format('%L, %L, %L, 60, client_id => %L, cpt_code => %
 select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('other blue'))), 'PT403', 'nor for a room of another clinic');
 update public.rooms set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('green');
 select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('green'))), 'PT403', 'nor for an archived one');
-select is(tests.complaint(format('%L, %L, %L, 60', tests.id('rbt'), tests.at(1), tests.at(1) + reach)), path, format('a question of %s', reach))
-from (values (interval '62 days', null), (interval '62 days 1 minute', 'to_time')) as span (reach, path);
+-- Sixty-two days, by the calendar or by the clock, also across a change of clocks.
+select is(tests.complaint(format('%L, %L, %L, 60, time_zone => %L', tests.id('rbt'), starts at time zone zone, ends at time zone zone, zone)), path,
+  format('a question from %s to %s in %s', starts, ends, zone))
+from (values
+  (timestamp '2027-02-01 00:00', timestamp '2027-04-04 00:00', 'UTC', null), ('2027-02-01 00:00', '2027-04-04 00:01', 'UTC', 'to_time'),
+  ('2027-10-01 00:00', '2027-12-02 00:00', 'America/Los_Angeles', null), ('2027-10-01 00:00', '2027-12-02 00:01', 'America/Los_Angeles', 'to_time'),
+  ('2027-02-01 00:00', '2027-04-04 01:00', 'America/Los_Angeles', null), ('2027-02-01 00:00', '2027-04-04 01:01', 'America/Los_Angeles', 'to_time')
+) as span (starts, ends, zone, path);
+update public.therapists set time_zone = 'America/Los_Angeles' where organization_id = tests.id('clinic') and id = tests.id('rbt');
+select is(tests.complaint(format('%L, %L, %L, 60', tests.id('rbt'), timestamp '2027-10-01 00:00' at time zone 'America/Los_Angeles', timestamp '2027-12-02 00:00' at time zone 'America/Los_Angeles')), null,
+  'without a zone the days are the therapist''s');
 
 select * from finish();
 rollback;

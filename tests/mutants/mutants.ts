@@ -222,6 +222,13 @@ export const mutants: Mutant[] = [
     tests: ['closing_the_clinic.sql'],
   },
   {
+    name: 'two months of open slots that have an hour twice are an hour too long',
+    file: 'supabase/schemas/booking/open_slots.sql',
+    from: "(from_time at time zone zone + interval '62 days') at time zone zone",
+    to: 'from_time',
+    tests: ['open_slots.sql'],
+  },
+  {
     name: 'a code that ends takes the time away from whoever holds it',
     file: 'supabase/schemas/booking/placement.sql',
     from: 'where wrong.issue is not null and service.held is not true',
@@ -1397,8 +1404,8 @@ export const mutants: Mutant[] = [
   {
     name: '62 days of open slots are too many',
     file: 'supabase/schemas/booking/open_slots.sql',
-    from: "to_time > from_time + interval '62 days'",
-    to: "to_time >= from_time + interval '62 days'",
+    from: 'to_time > greatest(',
+    to: 'to_time >= greatest(',
     tests: ['open_slots.sql'],
   },
   {

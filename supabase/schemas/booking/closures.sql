@@ -10,7 +10,8 @@ create table public.organization_closures (
   ends_at timestamptz not null,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
-  check (ends_at > starts_at and ends_at - starts_at <= interval '400 days')
+  -- Clocks may have changed twice one way and once the other.
+  check (ends_at > starts_at and ends_at - starts_at <= interval '400 days 3 hours')
 );
 comment on table public.organization_closures is
   'A clinic is closed from starts_at until ends_at: nobody can be booked then, whatever their hours say.';
@@ -80,7 +81,8 @@ begin
     row(case when by_days then 'to_date' else 'end_time' end,
       case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
     row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-      ends_at > starts_at + interval '400 days' or ends_at >= '2100-01-01')
+      case when by_days then ends_at > private.start_of_day(wanted.from_date::date + 400, zone)
+        else ends_at > starts_at + interval '9600 hours' end or ends_at >= '2100-01-01')
   ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end

@@ -111,8 +111,6 @@ begin
     row('from_time', 'is required', from_time is null or not isfinite(from_time)),
     row('to_time', 'is required', to_time is null or not isfinite(to_time)),
     row('to_time', 'must be after from_time', isfinite(to_time) and to_time <= from_time),
-    row('to_time', 'must be at most 62 days after from_time',
-      isfinite(from_time) and isfinite(to_time) and to_time > from_time + interval '62 days'),
     row('duration_minutes', 'must be between 1 and 720', coalesce(duration_minutes, 0) not between 1 and 720),
     row('buffer_before_minutes', 'must be between 0 and 240', buffer_before_minutes not between 0 and 240),
     row('buffer_after_minutes', 'must be between 0 and 240', buffer_after_minutes not between 0 and 240),
@@ -141,6 +139,12 @@ begin
   if zone is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not see this therapist''s calendar.');
   end if;
+  -- Days of the grid's zone, or of 24 hours: whoever counts either way across a change of clocks is right.
+  perform private.require(array[
+    row('to_time', 'must be at most 62 days after from_time', to_time > greatest(
+      from_time + interval '1488 hours', (from_time at time zone zone + interval '62 days') at time zone zone
+    ))
+  ]::private.rule[]);
   asked.therapist_id := find_open_slots.therapist_id;
   asked.room_id := find_open_slots.room_id;
   asked.buffer_before := make_interval(mins => coalesce(buffer_before_minutes, 0));
