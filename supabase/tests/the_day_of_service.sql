@@ -105,13 +105,15 @@ insert into public.sessions (organization_id, id, therapist_id, client_id, start
 select tests.id('clinic'), gen_random_uuid(), tests.id('rbt'), tests.id('fay'), starts, starts + interval '23 minutes', 'UTC', '97153', 'home'
 from (values (pg_temp.la(-350, '22:00')), (pg_temp.la(-349, '10:00'))) as visit (starts);
 update public.sessions set status = status_ from unnest(array['in_progress', 'completed']::public.session_status[]) as status_ where client_id = tests.id('fay') and start_time < tests.at(-300) and status_ = 'in_progress';
+select tests.record_visit(id, start_time, end_time) from public.sessions where client_id = tests.id('fay') and status = 'in_progress';
 update public.sessions set status = 'completed' where client_id = tests.id('fay') and status = 'in_progress';
 create function pg_temp.used() returns text language sql as $$
   select concat_ws(' ', (select sum(units) from public.authorization_units where client_id = tests.id('fay') and state = 'used'),
-    (select sum(units) from reports.billable_visits where client_id = tests.id('fay'))) $$;
-select is(pg_temp.used(), '4 4', 'two visits of 23 minutes on two days are 2 and 2 units, in the ledger as on the bill');
+    (select sum(units) from reports.billable_visits where client_id = tests.id('fay')),
+    (select sum(visit.units) from public.session_visits as visit join public.sessions as session on session.id = visit.session_id where session.client_id = tests.id('fay'))) $$;
+select is(pg_temp.used(), '4 4 4', 'two visits of 23 minutes on two days are 2 and 2 units, in the ledger, on the bill and in their records');
 update public.clients set time_zone = 'America/New_York' where id = tests.id('fay');
-select is(pg_temp.used(), '3 3', 'on one day they are 3');
+select is(pg_temp.used(), '3 3 3', 'on one day they are 3');
 
 select * from finish();
 rollback;

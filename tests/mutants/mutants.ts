@@ -2182,4 +2182,58 @@ where true`,
     to: 'end.instant - start.instant >= MAX_HOURS * 3_600_000',
     tests: ['tests/unit/billing.test.ts'],
   },
+  // --- What is derived follows what it is derived from
+  {
+    name: 'sessions of one event are told in the order of their times, not of its ids',
+    file: 'supabase/schemas/booking/cancel.sql',
+    from: `order by named.position)
+    from unnest(session_ids) with ordinality as named (id, position)
+    cross join lateral`,
+    to: `order by session.start_time, session.id)
+    from unnest(session_ids) with ordinality as named (id, position)
+    cross join lateral`,
+    tests: ['reading_a_sessions_history.sql'],
+  },
+  {
+    name: 'the sessions of a confirmation are told in the order of their times, not of the event’s ids',
+    file: 'supabase/schemas/booking/cancel.sql',
+    from: `select jsonb_agg(private.facts_of_row(item.value) order by named.position)`,
+    to: `select jsonb_agg(private.facts_of_row(item.value) order by item.value ->> 'start_time')`,
+    tests: ['reading_a_sessions_history.sql'],
+  },
+  {
+    name: 'another zone of the clinic leaves the days of its sessions as they were',
+    file: 'supabase/schemas/payers/service_days.sql',
+    from: 'client.id = of_client or of_client is null and client.time_zone is null',
+    to: 'client.id = of_client',
+    tests: ['the_day_of_service.sql'],
+  },
+  {
+    name: 'visits that come to share a day by another zone are rounded apart',
+    file: 'supabase/schemas/payers/service_days.sql',
+    from: 'private.recount_units(of_organization, client_id, true)',
+    to: 'private.recount_units(of_organization, client_id, false)',
+    tests: ['the_day_of_service.sql'],
+  },
+  {
+    name: 'a payer’s new rounding leaves what is held as it was',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: "coalesce(counted.session_ids, '{}'), '{}', coalesce(counted.hold_ids, '{}')",
+    to: "coalesce(counted.session_ids, '{}'), '{}', '{}'",
+    tests: ['units_of_an_authorization.sql'],
+  },
+  {
+    name: 'a promotion overwrites modifiers that somebody chose',
+    file: 'supabase/schemas/payers/credentials.sql',
+    from: 'where session.cpt_modifiers = modifiers.former and modifiers.wanted <> modifiers.former',
+    to: 'where modifiers.wanted <> modifiers.former',
+    tests: ['modifiers_of_a_booking.sql'],
+  },
+  {
+    name: 'the hours of a therapist who lives elsewhere are those of their own week',
+    file: 'supabase/schemas/reports/therapist_utilization.sql',
+    from: 'generate_series(-2, 8) as nth (day)',
+    to: 'generate_series(0, 6) as nth (day)',
+    tests: ['reports_of_a_week.sql'],
+  },
 ];
