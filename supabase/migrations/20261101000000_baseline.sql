@@ -13627,13 +13627,27 @@ $$;
 comment on function private.live_move_of(uuid, uuid[], timestamptz) is
   'When the live move of any of these sessions ends; null when none is being moved.';
 
-create function private.id_is_taken(organization_id uuid, id uuid)
+create function private.id_is_taken(organization_id uuid, id uuid, table_name name)
 returns boolean
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
+  -- In its own table the primary key says so, and an upsert finds the row that it is to change.
+  if (case table_name
+    when 'sessions' then exists (
+      select from public.sessions as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id))
+    when 'session_groups' then exists (
+      select from public.session_groups as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id))
+    else exists (
+      select from public.staff_times as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id))
+  end) then
+    return false;
+  end if;
   -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
   -- By the primary keys, whatever the planner believes: each look asks for a key's own columns, and for one row.
   return exists (
@@ -13654,8 +13668,9 @@ begin
   );
 end
 $$;
-comment on function private.id_is_taken(uuid, uuid) is
-  'Whether a session, a group, a hold, a batch or a staff time of the organization has this id.';
+comment on function private.id_is_taken(uuid, uuid, name) is
+  'Whether a session, a group, a hold, a batch or a staff time of the organization has this id, which is to be of another '
+  'kind: a row of this table.';
 
 create function private.prepare_session()
 returns trigger
@@ -13690,7 +13705,7 @@ begin
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
-  elsif private.id_is_taken(new.organization_id, new.id) then
+  elsif private.id_is_taken(new.organization_id, new.id, tg_table_name) then
     raise exception using
       errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
   end if;
@@ -13868,7 +13883,7 @@ set search_path = ''
 as $$
 begin
   perform private.take_row_organization(new.organization_id, tg_table_name);
-  if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
+  if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id, tg_table_name) then
     raise exception using
       errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
   elsif tg_op = 'UPDATE' and exists (
@@ -14282,7 +14297,7 @@ as $$
 begin
   perform private.take_row_organization(new.organization_id, tg_table_name);
   if tg_op = 'INSERT' then
-    if private.id_is_taken(new.organization_id, new.id) then
+    if private.id_is_taken(new.organization_id, new.id, tg_table_name) then
       raise exception using
         errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
     end if;

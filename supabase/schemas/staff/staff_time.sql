@@ -172,7 +172,7 @@ as $$
 begin
   perform private.take_row_organization(new.organization_id, tg_table_name);
   if tg_op = 'INSERT' then
-    if private.id_is_taken(new.organization_id, new.id) then
+    if private.id_is_taken(new.organization_id, new.id, tg_table_name) then
       raise exception using
         errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
     end if;
