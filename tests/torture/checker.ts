@@ -158,7 +158,7 @@ async function readTables(db: pg.ClientBase, clinics: Clinic[]): Promise<Tables>
       ${micros('end_time')} as ends, ${micros('settled_at')} as settled
     from public.session_holds where organization_id = any ($1)`);
   const sessions = await rows<Session>(`
-    select session.organization_id, session.id, private.facts_of_rows(jsonb_build_array(to_jsonb(session))) -> 0 as facts
+    select session.organization_id, session.id, private.facts_of_row(to_jsonb(session)) as facts
     from public.sessions as session where session.organization_id = any ($1)`);
   const entries = await rows<Entry>(`
     select organization_id, id, client_id, therapist_id, cpt_code, minutes::integer, offered_batch_id, ${micros('closed_at')} as closed,
