@@ -121,10 +121,9 @@ export const insiders: Record<string, Insider> = {
     edits: [
       [
         'private.who_may_book',
-        "case when actor.user_id is null then 'admin' else member.role end",
-        "coalesce(actor.role, 'admin')",
+        /select member\.role into booker\.role[\s\S]*?end if;/,
+        'booker.role := actor.role;',
       ],
-      ['private.who_may_book', "or member.role in ('admin'", "or actor.role in ('admin'"],
     ],
     history: async ([clinic]) => {
       await removedMeanwhile(clinic, hold, [slot(clinic)]);
@@ -163,7 +162,7 @@ export const insiders: Record<string, Insider> = {
   'handed-over': {
     what: 'an update policy that says nothing of what a row may become, and a trigger that does not ask either',
     caughtBy: /their own sessions only/,
-    edits: [['private.who_may_book', 'therapist.id = actor.user_id and', '']],
+    edits: [['private.who_may_book', 'therapist_id = actor.user_id and (', '(']],
     statements: [
       [
         'alter policy sessions_scoped_access_update on public.sessions with check (true)',
@@ -190,7 +189,13 @@ export const insiders: Record<string, Insider> = {
   'any-client': {
     what: 'a therapist may book clients of any caseload',
     caughtBy: /their caseload only/,
-    edits: [['private.who_may_book', 'and clients.all_on_caseload)', ')']],
+    edits: [
+      [
+        'private.who_may_book',
+        'bool_and(caseload.client_id is not null) as all_on_caseload',
+        'true as all_on_caseload',
+      ],
+    ],
     history: async ([clinic]) => {
       await withOwner((db) =>
         db.query('delete from public.caseloads where organization_id = $1 and client_id = $2', [
@@ -207,7 +212,7 @@ export const insiders: Record<string, Insider> = {
     caughtBy: /only staff book/,
     edits: [
       ['private.may_ask(private.actor, uuid)', /\bbegin\b/, 'begin\n  return true;'],
-      ['private.who_may_book', "or member.role in ('admin'", "or member.role in ('client', 'admin'"],
+      ['private.who_may_book', "elsif booker.role = 'client' then", 'elsif false then'],
     ],
     history: async ([clinic]) => {
       await withOwner((db) =>
