@@ -31,6 +31,7 @@ import {
   initialise,
   isInitialised,
   startServer,
+  syncCluster,
 } from './postgres.ts';
 import { databaseUrl, keys, projectRoot, readConfig } from './settings.ts';
 import { buildWebApp } from './web.ts';
@@ -392,6 +393,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         await clearLeftovers(draft);
         await rm(draft, { recursive: true, force: true });
         await createCluster(draft, making);
+        if (durable) await syncCluster(draft);
         await rename(draft, dataDir);
       }
     } else {

@@ -18,7 +18,7 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
@@ -80,6 +80,32 @@ async function take(): Promise<SignedCheckpoint> {
   };
 }
 
+/** Why a file of an option could not be read or written, in words that name the option. */
+function fileProblem(option: string, path: string, error: unknown): Error {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const reasons: Record<string, string> = {
+    ENOENT: 'there is no such file or folder',
+    ENOTDIR: 'it is no folder',
+    EISDIR: 'it is a folder',
+    EACCES: 'you may not read or write there',
+    EPERM: 'you may not read or write there',
+    EROFS: 'it cannot be written to',
+    ENOSPC: 'the disk is full',
+    EEXIST: 'a checkpoint of the same second is there already',
+  };
+  return new Error(`${option} ${path}: ${reasons[code ?? ''] ?? message}`);
+}
+
+const isAddress = (to: string) => /^https?:/.test(to);
+
+/** Asked first, so that no checkpoint is taken that cannot be kept. */
+async function requireFolder(to: string): Promise<void> {
+  const found = await stat(to).catch((error: unknown) => {
+    throw fileProblem('--to', to, error);
+  });
+  if (!found.isDirectory()) throw fileProblem('--to', to, { code: 'ENOTDIR' });
+}
+
 async function keep(signed: SignedCheckpoint, to: string | undefined): Promise<void> {
   const text = `${JSON.stringify(signed, null, 2)}\n`;
   if (to === undefined) {
@@ -91,9 +117,11 @@ async function keep(signed: SignedCheckpoint, to: string | undefined): Promise<v
     .toISOString()
     .replaceAll(/[:.]/g, '')
     .replace(/\d{3}Z$/, 'Z')}.json`;
-  if (!/^https?:/.test(to)) {
+  if (!isAddress(to)) {
     // Never over one that is there already.
-    await writeFile(join(to, name), text, { flag: 'wx' });
+    await writeFile(join(to, name), text, { flag: 'wx' }).catch((error: unknown) => {
+      throw fileProblem('--to', to, error);
+    });
     return;
   }
   const authorization = process.env.AUDIT_CHECKPOINT_AUTHORIZATION;
@@ -104,14 +132,38 @@ async function keep(signed: SignedCheckpoint, to: string | undefined): Promise<v
       ...(authorization ? { Authorization: authorization } : {}),
     },
     body: text,
+  }).catch((error: Error) => {
+    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
+    throw new Error(`--to ${to}: nobody answers there (${code ?? error.message})`);
   });
   if (!response.ok) throw new Error(`The checkpoint was not kept: ${to} answered ${response.status}`);
 }
 
+async function keptCheckpoint(file: string): Promise<SignedCheckpoint> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw fileProblem('--verify', file, error);
+  });
+  try {
+    const kept = JSON.parse(text) as SignedCheckpoint;
+    if (typeof kept.checkpoint === 'string' && typeof kept.signature === 'string') return kept;
+  } catch {
+    // Said below, as of a file that is JSON and no checkpoint.
+  }
+  throw new Error(`--verify ${file}: it is no checkpoint that this command has written`);
+}
+
+function verifyingKey(text: string): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'spki' });
+  } catch {
+    throw new Error('--public-key must be an Ed25519 public key, SPKI in base64, as --new-key prints it');
+  }
+}
+
 /** What is wrong with a kept checkpoint, with the chains, and with the two together. */
 async function findings(file: string, publicKey: string): Promise<string[]> {
-  const { checkpoint, signature } = JSON.parse(await readFile(file, 'utf8')) as SignedCheckpoint;
-  const key = createPublicKey({ key: Buffer.from(publicKey, 'base64'), format: 'der', type: 'spki' });
+  const { checkpoint, signature } = await keptCheckpoint(file);
+  const key = verifyingKey(publicKey);
   if (!verify(null, Buffer.from(checkpoint), key, Buffer.from(signature, 'base64')))
     return ['the checkpoint is not signed with this key, or was changed'];
   const found = await query<Finding>(
@@ -137,7 +189,10 @@ async function main(): Promise<void> {
     },
   });
   if (values['new-key']) return newKey();
-  if (values.verify === undefined) return keep(await take(), values.to);
+  if (values.verify === undefined) {
+    if (values.to !== undefined && !isAddress(values.to)) await requireFolder(values.to);
+    return keep(await take(), values.to);
+  }
   if (!values['public-key'])
     throw new Error('--verify needs --public-key, the one you kept when the key was made');
   const found = await findings(values.verify, values['public-key']);

@@ -1701,47 +1701,92 @@ comment on function private.coverage_gap(uuid, uuid, text, text, date) is
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 
-do $$
-declare
-  name text;
-begin
-  foreach name in array '{payers,payer_rules,payer_code_rules,payer_concurrency_rules}'::text[] loop
-    execute format(
-      $policies$
-        alter table public.%1$I enable row level security;
-        create policy role_scoped_select on public.%1$I for select to authenticated
-          using (organization_id = (select private.organization_as('therapist')));
-        create policy role_scoped_select_insert on public.%1$I for insert to authenticated
-          with check (organization_id = (select private.organization_as('super_admin')));
-        create policy role_scoped_select_update on public.%1$I for update to authenticated
-          using (organization_id = (select private.organization_as('super_admin')))
-          with check (organization_id = (select private.organization_as('super_admin')));
-        comment on policy role_scoped_select on public.%1$I is 'Staff read payers and their rules.';
-        comment on policy role_scoped_select_insert on public.%1$I is 'A super_admin enters payers and their rules.';
-        comment on policy role_scoped_select_update on public.%1$I is 'A super_admin edits payers and their rules.';
-        grant select, insert, update on public.%1$I to service_role;
-        grant select on public.%1$I to authenticated;
-      $policies$,
-      name
-    );
-  end loop;
-end
-$$;
+alter table public.payers enable row level security;
+create policy role_scoped_select on public.payers for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payers for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payers for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payers is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payers is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payers is 'A super_admin edits payers and their rules.';
+grant select on public.payers to authenticated;
 grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
+grant select, insert, update on public.payers to service_role;
+
+alter table public.payer_rules enable row level security;
+create policy role_scoped_select on public.payer_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_rules is 'A super_admin edits payers and their rules.';
+grant select on public.payer_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
     valid_from, valid_to),
   update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
   on public.payer_rules to authenticated;
+grant select, insert, update on public.payer_rules to service_role;
+
+alter table public.payer_code_rules enable row level security;
+create policy role_scoped_select on public.payer_code_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_code_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_code_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_code_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_code_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_code_rules is 'A super_admin edits payers and their rules.';
+grant select on public.payer_code_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places,
     authorization_required, valid_from, valid_to),
   update (rounding, modifiers, is_covered, excluded_places, authorization_required, valid_from, valid_to)
   on public.payer_code_rules to authenticated;
+grant select, insert, update on public.payer_code_rules to service_role;
+
+alter table public.payer_concurrency_rules enable row level security;
+create policy role_scoped_select on public.payer_concurrency_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_concurrency_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_concurrency_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_concurrency_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_concurrency_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_concurrency_rules is 'A super_admin edits payers and their rules.';
+grant select on public.payer_concurrency_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
   update (allowed, valid_from, valid_to)
   on public.payer_concurrency_rules to authenticated;
+grant select, insert, update on public.payer_concurrency_rules to service_role;
 
 -- === schemas/payers/coverages.sql ===
 

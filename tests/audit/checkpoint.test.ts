@@ -103,3 +103,44 @@ it('is sent to an address, and a refusal there makes the command fail', async ()
     server.close();
   }
 });
+
+it.each([
+  [
+    'a folder that is not there',
+    ['--to', '/nowhere/at/all'],
+    '--to /nowhere/at/all: there is no such file or folder',
+  ],
+  ['a file for a folder', ['--to', 'package.json'], '--to package.json: it is no folder'],
+  [
+    'an address where nobody answers',
+    ['--to', 'http://127.0.0.1:1/'],
+    '--to http://127.0.0.1:1/: nobody answers there',
+  ],
+  [
+    'a checkpoint that is not there',
+    ['--verify', 'gone.json', '--public-key', 'x'],
+    '--verify gone.json: there is no such file',
+  ],
+  ['a folder for a checkpoint', ['--verify', 'tests', '--public-key', 'x'], '--verify tests: it is a folder'],
+  [
+    'something else for a checkpoint',
+    ['--verify', 'package.json', '--public-key', 'x'],
+    '--verify package.json: it is no checkpoint',
+  ],
+  [
+    'prose for a checkpoint',
+    ['--verify', 'README.md', '--public-key', 'x'],
+    '--verify README.md: it is no checkpoint',
+  ],
+])('names the option and what is wrong with it: %s', async (_, args, message) => {
+  const { stderr, exitCode } = await checkpoint(...args);
+  expect([stderr.startsWith(message), exitCode, stderr]).toEqual([true, 1, stderr]);
+});
+
+it('names the key that is none', async () => {
+  const { stderr, exitCode } = await verified(kept, 'x');
+  expect([stderr, exitCode]).toEqual([
+    '--public-key must be an Ed25519 public key, SPKI in base64, as --new-key prints it',
+    1,
+  ]);
+});
