@@ -229,6 +229,13 @@ export const mutants: Mutant[] = [
     tests: ['open_slots.sql'],
   },
   {
+    name: 'a closure of 400 days with an hour twice is refused',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: 'ends_at > private.start_of_day(wanted.from_date::date + 400, zone)',
+    to: "ends_at > starts_at + interval '400 days'",
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
     name: 'a code that ends takes the time away from whoever holds it',
     file: 'supabase/schemas/booking/placement.sql',
     from: 'where wrong.issue is not null and service.held is not true',
@@ -2009,8 +2016,8 @@ where true`,
   {
     name: 'a closure of 401 days is accepted',
     file: 'supabase/schemas/booking/closures.sql',
-    from: "ends_at > starts_at + interval '400 days'",
-    to: "ends_at > starts_at + interval '402 days'",
+    from: "ends_at > starts_at + interval '9600 hours'",
+    to: "ends_at > starts_at + interval '9624 hours'",
     tests: ['closing_the_clinic.sql'],
   },
   {
