@@ -2047,14 +2047,14 @@ create table audit.events (
   action text not null check (action ~ '^[a-z_]+\.[a-z_]+$'),
   entity text not null,
   entity_ids uuid[] not null,
-  outcome text not null default 'ok' check (outcome in ('ok', 'refused')),
+  outcome text not null default 'ok',
   code text,
   before jsonb,
   after jsonb,
   details jsonb,
   request_id text,
   primary key (organization_id, recorded_at, id),
-  check ((outcome = 'refused') = (code is not null))
+  check (outcome = case when code is null then 'ok' else 'refused' end)
 ) partition by range (recorded_at);
 comment on table audit.events is
   'One event for each hold, refusal, confirmation, cancellation and change; a batch is one event that lists its ids. '
@@ -2353,6 +2353,12 @@ comment on function private.record_event(
 --            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
 --            holds; the exclusion constraint here is the calendar's own.
 
+create domain private.claimed_lanes as int4multirange
+  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
+comment on domain private.claimed_lanes is
+  'What of a client''s time a session, a hold or a claim takes. A domain: Postgres reads the checks of a table anew for '
+  'each statement.';
+
 create table public.session_groups (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -2418,7 +2424,7 @@ create table public.sessions (
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
-  lanes int4multirange not null default '{[0,2147483647)}',
+  lanes private.claimed_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
@@ -2449,7 +2455,6 @@ create table public.sessions (
   constraint sessions_place_of_group check (
     group_id is null or (room_id is null and buffer_before_minutes = 0 and buffer_after_minutes = 0)
   ),
-  constraint sessions_lanes check (not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)),
   -- Deferrable, so that one UPDATE may move a whole series onto places its siblings are leaving.
   constraint sessions_no_therapist_overlap exclude using gist (
     organization_id with =,
@@ -2704,7 +2709,7 @@ create table public.session_holds (
   time_zone text not null,
   -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null,
-  lanes int4multirange not null,
+  lanes private.claimed_lanes not null,
   status public.hold_status not null default 'held',
   settled_at timestamptz,
   settled_xid xid8,
@@ -2715,7 +2720,6 @@ create table public.session_holds (
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
   constraint session_holds_shape check (
     end_time > start_time and occurrence_index between 0 and 365
-    and not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)
     and (status = 'held') = (settled_at is null) and (settled_at is null) = (settled_xid is null)
   )
 );
@@ -3704,8 +3708,6 @@ create trigger z_audit after insert or update on public.service_codes
 --            both in the same transaction. A claim with expires_at in the past claims nothing: whoever wants its place
 --            removes it, behind the lock of the resource.
 
-create domain private.claimed_lanes as int4multirange
-  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
 create domain private.claimed_range as tstzrange
   check (not isempty(value) and isfinite(lower(value)) and isfinite(upper(value)));
 
@@ -3777,8 +3779,8 @@ begin
         (
           'therapist'::public.resource_kind, place.place_id, place.therapist_id,
           tstzrange(
-            place.start_time - place.buffer_before_minutes * interval '1 minute',
-            place.end_time + place.buffer_after_minutes * interval '1 minute', '[)'
+            place.start_time - make_interval(mins => place.buffer_before_minutes),
+            place.end_time + make_interval(mins => place.buffer_after_minutes), '[)'
           ),
           '{[0,2147483647)}'::int4multirange
         ),
@@ -9088,22 +9090,20 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  one private.slot := slots[1];
 begin
   if cardinality(slots) = 1 then
-    if slots[1].session_id is not null then
-      slots[1].lanes := private.kept_lanes(
-        organization_id, slots[1].session_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-      );
+    if one.session_id is not null then
+      one.lanes := private.kept_lanes(organization_id, one.session_id, one.cpt_code, one.start_time, one.end_time);
     end if;
-    if slots[1].session_id is null or slots[1].lanes is null then
-      slots[1].lanes := private.client_lanes(
-        organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-      );
+    if one.session_id is null or one.lanes is null then
+      one.lanes := private.client_lanes(organization_id, one.client_id, one.cpt_code, one.start_time, one.end_time);
       if lifted is not null then
-        slots[1].lanes := slots[1].lanes - lifted;
+        one.lanes := one.lanes - lifted;
       end if;
     end if;
-    return slots;
+    return array[one];
   end if;
   return array(
     -- Lanes are the same for months: looked at once for each stretch of days, not for each occurrence.
@@ -9148,12 +9148,14 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  one constant private.slot := slots[1];
 begin
   if cardinality(slots) = 1 and not batch.keeps_places then
     return array[row(
-      slots[1].hold_id, case when not is_joining then coalesce(slots[1].group_id, slots[1].hold_id) end,
-      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slots[1].client_id,
-      slots[1].lanes, slots[1].start_time, slots[1].end_time, batch.expires_at
+      one.hold_id, case when not is_joining then coalesce(one.group_id, one.hold_id) end, batch.therapist_id,
+      batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, one.client_id, one.lanes, one.start_time,
+      one.end_time, batch.expires_at
     )::private.place];
   end if;
   return array(
@@ -9234,13 +9236,14 @@ stable
 set search_path = ''
 as $$
 declare
+  one constant private.slot := slots[1];
   until constant text := private.iso(batch.expires_at);
   holds jsonb;
 begin
-  if cardinality(slots) = 1 and slots[1].group_id is null then
+  if cardinality(slots) = 1 and one.group_id is null then
     holds := jsonb_build_array(jsonb_build_object(
-      'holdKey', slots[1].hold_key, 'holdId', slots[1].hold_id, 'startTime', private.iso(slots[1].start_time),
-      'endTime', private.iso(slots[1].end_time), 'expiresAt', until
+      'holdKey', one.hold_key, 'holdId', one.hold_id, 'startTime', private.iso(one.start_time),
+      'endTime', private.iso(one.end_time), 'expiresAt', until
     ));
   else
     select jsonb_agg(held.answer order by held.occurrence_index) into holds
@@ -10299,15 +10302,17 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  named constant private.listing := listed[1];
+  held constant public.session_holds := holds[1];
 begin
   if cardinality(listed) = 1 and cardinality(holds) = 1 then
-    return holds[1].status <> 'released' and listed[1].hold_key in (batch.hold_key, holds[1].hold_key)
-      and top.therapist_id = batch.therapist_id and listed[1].therapist_id = batch.therapist_id
-      and top.client_id = holds[1].client_id and listed[1].client_id = holds[1].client_id
-      and listed[1].start_time = holds[1].start_time and listed[1].end_time = holds[1].end_time
-      and listed[1].session_id is null
-      and coalesce(listed[1].session_type, batch.session_type) is not distinct from batch.session_type
-      and coalesce(listed[1].cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
+    return held.status <> 'released' and named.hold_key in (batch.hold_key, held.hold_key)
+      and top.therapist_id = batch.therapist_id and named.therapist_id = batch.therapist_id
+      and top.client_id = held.client_id and named.client_id = held.client_id
+      and named.start_time = held.start_time and named.end_time = held.end_time and named.session_id is null
+      and coalesce(named.session_type, batch.session_type) is not distinct from batch.session_type
+      and coalesce(named.cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
   end if;
   return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
     select row(
@@ -10872,16 +10877,21 @@ begin
   if batch.id is null then
     return private.refuse(actor, 'confirmation.refused', '{}', 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.');
   end if;
-  select array_agg(distinct hold.client_id) as client_ids,
-    array_agg(distinct hold.group_id) filter (where hold.group_id is not null) as group_ids,
-    array_agg(hold.session_id) filter (where hold.session_id is not null) as session_ids
-  into held
+  select array_agg(distinct hold.client_id) as client_ids, bool_or(hold.group_id is not null) as has_groups into held
   from public.session_holds as hold
   where hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
   if batch.is_move then
-    resource_ids := private.lock_moved(batch.organization_id, held.session_ids);
-  elsif held.group_ids is not null then
-    perform private.lock_group(batch.organization_id, named.id) from unnest(held.group_ids) as named (id);
+    resource_ids := private.lock_moved(batch.organization_id, array(
+      select hold.session_id from public.session_holds as hold
+      where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    ));
+  elsif held.has_groups then
+    perform private.lock_group(batch.organization_id, named.id)
+    from (
+      select distinct hold.group_id as id from public.session_holds as hold
+      where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.group_id is not null
+      order by id offset 0
+    ) as named;
   end if;
   -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
   perform private.lock_resources(
@@ -23686,7 +23696,6 @@ begin
       ('session_groups', 'session_groups_times', 'the end comes after the start, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_buffers', '0 to 240'),
       ('sessions', 'sessions_cpt_modifiers_check', 'at most 4'),
-      ('sessions', 'sessions_lanes', 'follows from the service, and is not written'),
       ('sessions', 'sessions_place_of_group', 'the group has the room and the buffers, its members have none'),
       ('sessions', 'sessions_times', 'the end comes after the start, by at most 12 hours, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_no_therapist_overlap', 'the session overlaps another booking of the same therapist'),

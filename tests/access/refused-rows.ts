@@ -171,7 +171,6 @@ export const breaking: Record<string, Columns> = {
 
 /** Constraints that no single row of the API breaks, and why. */
 export const unreachable: Record<string, string> = {
-  sessions_lanes: 'a trigger derives the lanes',
   sessions_place_of_group: 'the rule of groups refuses the row first',
   unit_limits_period_of_authorization:
     'broken only together with unit_limits_of_one, or by a payer of its own row',

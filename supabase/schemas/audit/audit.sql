@@ -19,14 +19,14 @@ create table audit.events (
   action text not null check (action ~ '^[a-z_]+\.[a-z_]+$'),
   entity text not null,
   entity_ids uuid[] not null,
-  outcome text not null default 'ok' check (outcome in ('ok', 'refused')),
+  outcome text not null default 'ok',
   code text,
   before jsonb,
   after jsonb,
   details jsonb,
   request_id text,
   primary key (organization_id, recorded_at, id),
-  check ((outcome = 'refused') = (code is not null))
+  check (outcome = case when code is null then 'ok' else 'refused' end)
 ) partition by range (recorded_at);
 comment on table audit.events is
   'One event for each hold, refusal, confirmation, cancellation and change; a batch is one event that lists its ids. '

@@ -390,7 +390,6 @@ begin
       ('session_groups', 'session_groups_times', 'the end comes after the start, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_buffers', '0 to 240'),
       ('sessions', 'sessions_cpt_modifiers_check', 'at most 4'),
-      ('sessions', 'sessions_lanes', 'follows from the service, and is not written'),
       ('sessions', 'sessions_place_of_group', 'the group has the room and the buffers, its members have none'),
       ('sessions', 'sessions_times', 'the end comes after the start, by at most 12 hours, and both lie between 2000 and 2100'),
       ('sessions', 'sessions_no_therapist_overlap', 'the session overlaps another booking of the same therapist'),

@@ -79,15 +79,17 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  named constant private.listing := listed[1];
+  held constant public.session_holds := holds[1];
 begin
   if cardinality(listed) = 1 and cardinality(holds) = 1 then
-    return holds[1].status <> 'released' and listed[1].hold_key in (batch.hold_key, holds[1].hold_key)
-      and top.therapist_id = batch.therapist_id and listed[1].therapist_id = batch.therapist_id
-      and top.client_id = holds[1].client_id and listed[1].client_id = holds[1].client_id
-      and listed[1].start_time = holds[1].start_time and listed[1].end_time = holds[1].end_time
-      and listed[1].session_id is null
-      and coalesce(listed[1].session_type, batch.session_type) is not distinct from batch.session_type
-      and coalesce(listed[1].cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
+    return held.status <> 'released' and named.hold_key in (batch.hold_key, held.hold_key)
+      and top.therapist_id = batch.therapist_id and named.therapist_id = batch.therapist_id
+      and top.client_id = held.client_id and named.client_id = held.client_id
+      and named.start_time = held.start_time and named.end_time = held.end_time and named.session_id is null
+      and coalesce(named.session_type, batch.session_type) is not distinct from batch.session_type
+      and coalesce(named.cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
   end if;
   return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
     select row(
@@ -652,16 +654,21 @@ begin
   if batch.id is null then
     return private.refuse(actor, 'confirmation.refused', '{}', 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.');
   end if;
-  select array_agg(distinct hold.client_id) as client_ids,
-    array_agg(distinct hold.group_id) filter (where hold.group_id is not null) as group_ids,
-    array_agg(hold.session_id) filter (where hold.session_id is not null) as session_ids
-  into held
+  select array_agg(distinct hold.client_id) as client_ids, bool_or(hold.group_id is not null) as has_groups into held
   from public.session_holds as hold
   where hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
   if batch.is_move then
-    resource_ids := private.lock_moved(batch.organization_id, held.session_ids);
-  elsif held.group_ids is not null then
-    perform private.lock_group(batch.organization_id, named.id) from unnest(held.group_ids) as named (id);
+    resource_ids := private.lock_moved(batch.organization_id, array(
+      select hold.session_id from public.session_holds as hold
+      where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    ));
+  elsif held.has_groups then
+    perform private.lock_group(batch.organization_id, named.id)
+    from (
+      select distinct hold.group_id as id from public.session_holds as hold
+      where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.group_id is not null
+      order by id offset 0
+    ) as named;
   end if;
   -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
   perform private.lock_resources(

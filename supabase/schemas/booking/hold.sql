@@ -294,22 +294,20 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  one private.slot := slots[1];
 begin
   if cardinality(slots) = 1 then
-    if slots[1].session_id is not null then
-      slots[1].lanes := private.kept_lanes(
-        organization_id, slots[1].session_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-      );
+    if one.session_id is not null then
+      one.lanes := private.kept_lanes(organization_id, one.session_id, one.cpt_code, one.start_time, one.end_time);
     end if;
-    if slots[1].session_id is null or slots[1].lanes is null then
-      slots[1].lanes := private.client_lanes(
-        organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-      );
+    if one.session_id is null or one.lanes is null then
+      one.lanes := private.client_lanes(organization_id, one.client_id, one.cpt_code, one.start_time, one.end_time);
       if lifted is not null then
-        slots[1].lanes := slots[1].lanes - lifted;
+        one.lanes := one.lanes - lifted;
       end if;
     end if;
-    return slots;
+    return array[one];
   end if;
   return array(
     -- Lanes are the same for months: looked at once for each stretch of days, not for each occurrence.
@@ -354,12 +352,14 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  one constant private.slot := slots[1];
 begin
   if cardinality(slots) = 1 and not batch.keeps_places then
     return array[row(
-      slots[1].hold_id, case when not is_joining then coalesce(slots[1].group_id, slots[1].hold_id) end,
-      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slots[1].client_id,
-      slots[1].lanes, slots[1].start_time, slots[1].end_time, batch.expires_at
+      one.hold_id, case when not is_joining then coalesce(one.group_id, one.hold_id) end, batch.therapist_id,
+      batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, one.client_id, one.lanes, one.start_time,
+      one.end_time, batch.expires_at
     )::private.place];
   end if;
   return array(
@@ -440,13 +440,14 @@ stable
 set search_path = ''
 as $$
 declare
+  one constant private.slot := slots[1];
   until constant text := private.iso(batch.expires_at);
   holds jsonb;
 begin
-  if cardinality(slots) = 1 and slots[1].group_id is null then
+  if cardinality(slots) = 1 and one.group_id is null then
     holds := jsonb_build_array(jsonb_build_object(
-      'holdKey', slots[1].hold_key, 'holdId', slots[1].hold_id, 'startTime', private.iso(slots[1].start_time),
-      'endTime', private.iso(slots[1].end_time), 'expiresAt', until
+      'holdKey', one.hold_key, 'holdId', one.hold_id, 'startTime', private.iso(one.start_time),
+      'endTime', private.iso(one.end_time), 'expiresAt', until
     ));
   else
     select jsonb_agg(held.answer order by held.occurrence_index) into holds

@@ -6,8 +6,6 @@
 --            both in the same transaction. A claim with expires_at in the past claims nothing: whoever wants its place
 --            removes it, behind the lock of the resource.
 
-create domain private.claimed_lanes as int4multirange
-  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
 create domain private.claimed_range as tstzrange
   check (not isempty(value) and isfinite(lower(value)) and isfinite(upper(value)));
 
@@ -79,8 +77,8 @@ begin
         (
           'therapist'::public.resource_kind, place.place_id, place.therapist_id,
           tstzrange(
-            place.start_time - place.buffer_before_minutes * interval '1 minute',
-            place.end_time + place.buffer_after_minutes * interval '1 minute', '[)'
+            place.start_time - make_interval(mins => place.buffer_before_minutes),
+            place.end_time + make_interval(mins => place.buffer_after_minutes), '[)'
           ),
           '{[0,2147483647)}'::int4multirange
         ),

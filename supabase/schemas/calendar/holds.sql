@@ -64,7 +64,7 @@ create table public.session_holds (
   time_zone text not null,
   -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null,
-  lanes int4multirange not null,
+  lanes private.claimed_lanes not null,
   status public.hold_status not null default 'held',
   settled_at timestamptz,
   settled_xid xid8,
@@ -75,7 +75,6 @@ create table public.session_holds (
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
   constraint session_holds_shape check (
     end_time > start_time and occurrence_index between 0 and 365
-    and not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)
     and (status = 'held') = (settled_at is null) and (settled_at is null) = (settled_xid is null)
   )
 );

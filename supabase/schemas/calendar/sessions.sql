@@ -4,6 +4,12 @@
 --            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
 --            holds; the exclusion constraint here is the calendar's own.
 
+create domain private.claimed_lanes as int4multirange
+  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
+comment on domain private.claimed_lanes is
+  'What of a client''s time a session, a hold or a claim takes. A domain: Postgres reads the checks of a table anew for '
+  'each statement.';
+
 create table public.session_groups (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
@@ -69,7 +75,7 @@ create table public.sessions (
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
-  lanes int4multirange not null default '{[0,2147483647)}',
+  lanes private.claimed_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
@@ -100,7 +106,6 @@ create table public.sessions (
   constraint sessions_place_of_group check (
     group_id is null or (room_id is null and buffer_before_minutes = 0 and buffer_after_minutes = 0)
   ),
-  constraint sessions_lanes check (not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)),
   -- Deferrable, so that one UPDATE may move a whole series onto places its siblings are leaving.
   constraint sessions_no_therapist_overlap exclude using gist (
     organization_id with =,
