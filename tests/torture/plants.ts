@@ -152,7 +152,13 @@ export const plants: Record<string, Plant> = {
   'never-gone': {
     what: 'sessions-hold does not ask whether the therapist is still a member',
     caughtBy: /has left/,
-    plant: (db) => edit(db, 'private.who_may_book', 'and renders.role is not null', ''),
+    plant: (db) =>
+      edit(
+        db,
+        'private.who_may_book',
+        'join public.memberships as renders',
+        'left join public.memberships as renders',
+      ),
   },
   'always-covered': {
     what: 'nobody asks whether a payer covers the day',
