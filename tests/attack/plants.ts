@@ -123,7 +123,7 @@ export const plants: Record<string, Plant> = {
     /a therapist changed somebody else’s session/,
     async (db) => {
       await db.query('alter policy sessions_scoped_access_update on public.sessions with check (true)');
-      await edit(db, 'private.who_may_book', 'therapist.id = actor.user_id and', '');
+      await edit(db, 'private.who_may_book', 'therapist_id = actor.user_id and (', '(');
     },
   ),
   'dates without bounds': inDatabase(
@@ -233,13 +233,16 @@ export const plants: Record<string, Plant> = {
       edit(
         db,
         'private.who_may_book',
-        /case when actor\.user_id is null then 'admin' else member\.role end/,
-        "coalesce(actor.role, 'admin')",
-      )
-        .then(() =>
-          edit(db, 'private.who_may_book', "(member.role = 'therapist' and", "(actor.role = 'therapist' and"),
-        )
-        .then(() => edit(db, 'private.who_may_book', 'and renders.role is not null', '')),
+        /select member\.role into booker\.role[\s\S]*?end if;/,
+        'booker.role := actor.role;',
+      ).then(() =>
+        edit(
+          db,
+          'private.who_may_book',
+          'join public.memberships as renders',
+          'left join public.memberships as renders',
+        ),
+      ),
   ),
   'a lock before anybody asks who is calling': inDatabase(
     /somebody who may never do it waits for a lock/,
