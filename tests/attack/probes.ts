@@ -255,31 +255,31 @@ const leftovers: Probe = async (db, _world, found) => {
 
 const bodiesWithoutEnd: Probe = async (_db, _world, found, stack) => {
   const { hostname, port } = new URL(stack.apiUrl);
-  const sockets: Socket[] = [];
-  const ask = (patience: number) =>
-    fetch(`${stack.apiUrl}/functions/v1/sessions-hold`, {
-      method: 'POST',
-      body: '{}',
-      signal: AbortSignal.timeout(patience),
-    }).then(
+  const ask = (signal: AbortSignal) =>
+    fetch(`${stack.apiUrl}/functions/v1/sessions-hold`, { method: 'POST', body: '{}', signal }).then(
       ({ status }) => status,
       () => 0,
     );
-  // How long an answer takes without them says how long to wait for one beside them.
-  const asked = Date.now();
-  await ask(60_000);
-  const patience = 3_000 + 20 * (Date.now() - asked);
-  for (let number = 0; number < 300; number++) {
-    const socket = connect(Number(port), hostname);
-    sockets.push(socket.on('error', () => {}));
-    await once(socket, 'connect');
-    socket.write(
-      'POST /functions/v1/sessions-hold HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
-    );
-  }
-  const during = await ask(patience);
-  for (const socket of sockets) socket.destroy();
-  const afterwards = await ask(60_000);
+  /** Asks beside three hundred bodies: 0 when one of those was given up before there was an answer. */
+  const askBeside = async () => {
+    const given = new AbortController();
+    const sockets: Socket[] = [];
+    // One after the other, so that they are taken in before the question.
+    for (let number = 0; number < 300; number++) {
+      const socket = connect(Number(port), hostname);
+      sockets.push(socket.on('error', () => {}).on('data', () => given.abort()));
+      await once(socket, 'connect');
+      socket.write(
+        'POST /functions/v1/sessions-hold HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+      );
+    }
+    const status = await ask(AbortSignal.any([given.signal, AbortSignal.timeout(60_000)]));
+    for (const socket of sockets) socket.destroy();
+    return status;
+  };
+  // Bodies are given up after five seconds. A machine may be so busy that an answer takes as long, but not each time.
+  const during = (await askBeside()) || (await askBeside());
+  const afterwards = await ask(AbortSignal.timeout(60_000));
   if (during !== 401 || afterwards !== 401)
     found('bodies that never end keep everybody from the functions', '', `${during}, ${afterwards}`);
 };
