@@ -79,7 +79,8 @@ export default defineConfig({
           include: alone,
           globalSetup: ['tests/setup/global.ts'],
           sequence: { groupOrder: 3 },
-          maxWorkers: 2,
+          // A third has the processor while two wait for what they have killed.
+          maxWorkers: 3,
           isolate: false,
           ...patient,
         },
