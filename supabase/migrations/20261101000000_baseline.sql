@@ -13138,7 +13138,7 @@ $$;
 comment on function private.wake_for_entry() is
   'Trigger: who begins to wait, or waits for something else, may want a slot that nobody could have.';
 
-create function private.wake_for_hours()
+create function private.wake_for_rules()
 returns trigger
 language plpgsql
 security definer
@@ -13147,7 +13147,7 @@ as $$
 declare
   changed_id constant uuid := coalesce(new.organization_id, old.organization_id);
 begin
-  -- Also a slot that an offer has in hand, which was refused by the hours as they were: this waits for the offer to end.
+  -- Also a slot that an offer has in hand, which was refused by the rules as they were: this waits for the offer to end.
   update private.freed_slots as slot
   set is_asleep = false, blocked_ids = '{}', blocked_until = null
   from (
@@ -13161,18 +13161,28 @@ begin
   return null;
 end
 $$;
-comment on function private.wake_for_hours() is
-  'Trigger: a closure or time off that is withdrawn, and new hours, open time that could not be offered.';
+comment on function private.wake_for_rules() is
+  'Trigger: a closure or time off that is withdrawn, new hours, a limit that is raised or ends, and a payer''s other rule may '
+  'open time that could not be offered.';
 create trigger d_wake_slots after update or delete on public.organization_closures
-  for each row execute function private.wake_for_hours();
+  for each row execute function private.wake_for_rules();
 create trigger d_wake_slots after update or delete on public.availability_exceptions
-  for each row execute function private.wake_for_hours();
+  for each row execute function private.wake_for_rules();
 create trigger d_wake_slots_for_extra_hours after insert on public.availability_exceptions
-  for each row when (new.kind = 'extra_hours') execute function private.wake_for_hours();
+  for each row when (new.kind = 'extra_hours') execute function private.wake_for_rules();
 create trigger d_wake_slots after update on public.therapists
   for each row
   when ((new.availability_hours, new.time_zone) is distinct from (old.availability_hours, old.time_zone))
-  execute function private.wake_for_hours();
+  execute function private.wake_for_rules();
+-- A new limit only takes; any other rule of a payer may also give.
+create trigger d_wake_slots after update on public.unit_limits
+  for each row execute function private.wake_for_rules();
+create trigger d_wake_slots after insert or update on public.payer_rules
+  for each row execute function private.wake_for_rules();
+create trigger d_wake_slots after insert or update on public.payer_code_rules
+  for each row execute function private.wake_for_rules();
+create trigger d_wake_slots after insert or update on public.payer_concurrency_rules
+  for each row execute function private.wake_for_rules();
 
 -- Offers -----------------------------------------------------------------------------------------------------------
 

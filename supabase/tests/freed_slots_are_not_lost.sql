@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(29);
+select plan(36);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -149,6 +149,39 @@ do $$ begin
 end $$;
 select is((select array_agg(tstzrange(start_time, end_time)) from private.freed_slots where organization_id = tests.id('clinic')),
   array[tstzrange(tests.at(70), tests.at(70, '11:00'))], 'a session that has begun frees nothing to offer, and travel is none');
+
+-- What the payer would not have, and then does.
+delete from private.freed_slots where organization_id = tests.id('clinic');
+update public.hold_batches set expires_at = clock_timestamp() where organization_id = tests.id('clinic') and expires_at > clock_timestamp();
+update public.waitlist_entries set closed_at = now() where organization_id = tests.id('clinic') and closed_at is null;
+select tests.add_payers(), tests.cover('eve', 'strict');
+insert into public.unit_limits (organization_id, id, payer_id, cpt_codes, period, max_units) values (tests.id('clinic'), tests.id('limit'), tests.id('strict'), '{97153}', 'day', 2);
+select pg_temp.wait('eve');
+select pg_temp.cancelled(80);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'a limit of a day keeps a slot from its entry');
+update public.unit_limits set max_units = 8 where id = tests.id('limit');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 80', 'until it is raised');
+select tests.release('rbt', pg_temp.key_of('eve'));
+insert into public.payer_code_rules (organization_id, id, payer_id, cpt_code, is_covered, valid_from) values (tests.id('clinic'), tests.id('rule'), tests.id('strict'), '97153', false, '2020-01-01');
+select pg_temp.cancelled(81);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'a service that the payer does not pay for');
+update public.payer_code_rules set is_covered = true where id = tests.id('rule');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 81', 'is offered once they do');
+select tests.release('rbt', pg_temp.key_of('eve'));
+insert into public.payer_rules (organization_id, id, payer_id, authorization_required, valid_from) values (tests.id('clinic'), tests.id('terms'), tests.id('strict'), true, '2020-01-01');
+select pg_temp.cancelled(82);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'one that needs an authorization');
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, authorization_required, valid_from, valid_to)
+select tests.id('clinic'), tests.id('strict'), '97152', false, '2020-01-01', '2020-12-31';
+update public.payer_rules set authorization_required = false where id = tests.id('terms');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 82', 'once it needs none');
+select is_empty('select * from tests.broken_claims()', 'and every offer claims what a hold claims, still');
 
 select * from finish();
 rollback;

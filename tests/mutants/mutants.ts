@@ -236,6 +236,13 @@ export const mutants: Mutant[] = [
     tests: ['closing_the_clinic.sql'],
   },
   {
+    name: 'a limit that is raised wakes nobody who waits',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: 'create trigger d_wake_slots after update on public.unit_limits',
+    to: 'create trigger d_wake_slots after insert on public.unit_limits',
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
     name: 'a code that ends takes the time away from whoever holds it',
     file: 'supabase/schemas/booking/placement.sql',
     from: 'where wrong.issue is not null and service.held is not true',
