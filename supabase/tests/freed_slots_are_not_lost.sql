@@ -151,9 +151,10 @@ select is((select array_agg(tstzrange(start_time, end_time)) from private.freed_
   array[tstzrange(tests.at(70), tests.at(70, '11:00'))], 'a session that has begun frees nothing to offer, and travel is none');
 
 -- What the payer would not have, and then does.
-delete from private.freed_slots where organization_id = tests.id('clinic');
-update public.hold_batches set expires_at = clock_timestamp() where organization_id = tests.id('clinic') and expires_at > clock_timestamp();
 update public.waitlist_entries set closed_at = now() where organization_id = tests.id('clinic') and closed_at is null;
+update public.hold_batches set expires_at = clock_timestamp() where organization_id = tests.id('clinic') and expires_at > clock_timestamp();
+select pg_temp.sweep();
+delete from private.freed_slots where organization_id = tests.id('clinic');
 select tests.add_payers(), tests.cover('eve', 'strict');
 insert into public.unit_limits (organization_id, id, payer_id, cpt_codes, period, max_units) values (tests.id('clinic'), tests.id('limit'), tests.id('strict'), '{97153}', 'day', 2);
 select pg_temp.wait('eve');
