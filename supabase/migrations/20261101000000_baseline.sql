@@ -13056,7 +13056,7 @@ set search_path = ''
 as $$
 declare
   slot private.freed_slots;
-  booked_until timestamptz;
+  booked tstzrange;
 begin
   -- Nobody else may offer or change the slot between this look and its deletion.
   select known.* into slot
@@ -13065,15 +13065,17 @@ begin
     and known.offered_batch_id = close_waitlist_entry.batch_id
   for update;
   if found then
-    select max(hold.end_time) into booked_until
+    select tstzrange(min(hold.start_time), max(hold.end_time)) into booked
     from public.session_holds as hold
     where hold.organization_id = slot.organization_id and hold.batch_id = slot.offered_batch_id;
     delete from private.freed_slots as known
     where known.organization_id = slot.organization_id and known.id = slot.id;
-    if slot.group_id is null and slot.end_time >= booked_until + interval '15 minutes' then
-      -- Whoever waited for less leaves the rest, which the next may want.
-      insert into private.freed_slots (organization_id, therapist_id, room_id, start_time, end_time)
-      values (slot.organization_id, slot.therapist_id, slot.room_id, booked_until, slot.end_time);
+    -- Whoever waited for less leaves the rest, before and after, which the next may want.
+    insert into private.freed_slots (organization_id, therapist_id, room_id, start_time, end_time)
+    select slot.organization_id, slot.therapist_id, slot.room_id, lower(rest.during), upper(rest.during)
+    from unnest(tstzmultirange(tstzrange(slot.start_time, slot.end_time)) - tstzmultirange(booked)) as rest (during)
+    where slot.group_id is null and upper(rest.during) >= lower(rest.during) + interval '15 minutes';
+    if found then
       perform set_config('therapist_sessions.freed', 'yes', true);
     end if;
     update public.waitlist_entries as entry
@@ -13186,6 +13188,32 @@ create trigger d_wake_slots after insert or update on public.payer_concurrency_r
 
 -- Offers -----------------------------------------------------------------------------------------------------------
 
+create function private.entry_place(slot private.freed_slots, entry public.waitlist_entries)
+returns tstzrange
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  whole constant tstzrange := tstzrange(slot.start_time, slot.end_time, '[)');
+  duration constant interval := coalesce(entry.minutes * interval '1 minute', slot.end_time - slot.start_time);
+begin
+  -- A place in a group is at the group's time.
+  if slot.group_id is not null then
+    return case when entry.windows @> whole and slot.start_time + duration = slot.end_time then whole end;
+  end if;
+  return (
+    select tstzrange(lower(part.during), lower(part.during) + duration, '[)')
+    from unnest(entry.windows * tstzmultirange(whole)) as part (during)
+    where lower(part.during) + duration <= upper(part.during)
+    order by part.during
+    limit 1
+  );
+end
+$$;
+comment on function private.entry_place(private.freed_slots, public.waitlist_entries) is
+  'Where in a slot an entry would have its time: the earliest that its windows leave, as long as it waits for. Null: nowhere.';
+
 create function private.entry_suits(slot private.freed_slots, entry public.waitlist_entries)
 returns boolean
 language plpgsql
@@ -13193,14 +13221,10 @@ stable
 set search_path = ''
 as $$
 declare
-  during constant tstzrange := tstzrange(
-    slot.start_time, coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time), '[)'
-  );
+  during constant tstzrange := private.entry_place(slot, entry);
 begin
-  return coalesce(entry.therapist_id, slot.therapist_id) = slot.therapist_id
-    and upper(during) <= slot.end_time
-    and entry.windows @> during
-    and (slot.group_id is null or upper(during) = slot.end_time)
+  return during is not null
+    and coalesce(entry.therapist_id, slot.therapist_id) = slot.therapist_id
     and exists (
       select from public.caseloads as caseload
       where caseload.organization_id = slot.organization_id and caseload.therapist_id = slot.therapist_id
@@ -13210,7 +13234,7 @@ begin
     and case
       when slot.group_id is null then private.service_issue(
         slot.organization_id, entry.cpt_code,
-        private.service_date(slot.organization_id, entry.client_id, slot.start_time), 1
+        private.service_date(slot.organization_id, entry.client_id, lower(during)), 1
       ) is null
       else entry.cpt_code = (
         select private.billed_code_at(
@@ -13326,6 +13350,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  place constant tstzrange := private.entry_place(slot, entry);
   wanted private.hold_request;
   outcome jsonb;
   batch_id uuid;
@@ -13339,8 +13364,8 @@ begin
   wanted.group_id := slot.group_id;
   wanted.cpt_code := entry.cpt_code;
   wanted.time_zone := (select known.time_zone from public.organizations as known where known.id = slot.organization_id);
-  wanted.start_time := private.iso(slot.start_time);
-  wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
+  wanted.start_time := private.iso(lower(place));
+  wanted.end_time := private.iso(upper(place));
   wanted.hold_seconds := 900;
   begin
     outcome := private.place_hold(

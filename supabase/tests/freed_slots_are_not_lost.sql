@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(36);
+select plan(41);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -183,6 +183,34 @@ update public.payer_rules set authorization_required = false where id = tests.id
 select pg_temp.sweep();
 select is(pg_temp.offered(), 'eve 82', 'once it needs none');
 select is_empty('select * from tests.broken_claims()', 'and every offer claims what a hold claims, still');
+
+-- Whose window begins inside a slot has the part of it that suits; what is left before and after goes on.
+update public.waitlist_entries set closed_at = now() where organization_id = tests.id('clinic') and closed_at is null;
+update public.hold_batches set expires_at = clock_timestamp() where organization_id = tests.id('clinic') and expires_at > clock_timestamp();
+select pg_temp.sweep();
+delete from private.freed_slots where organization_id = tests.id('clinic');
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows, minutes)
+values (tests.id('clinic'), tests.id('fay'), '97153', tstzmultirange(tstzrange(tests.at(90, '10:30'), tests.at(90, '11:45')), tstzrange(tests.at(91, '10:30'), tests.at(91, '12:00'))), 60),
+  (tests.id('clinic'), tests.id('eve'), '97153', tstzmultirange(tstzrange(tests.at(92, '10:30'), tests.at(92, '11:00'))), 60);
+do $$ begin
+  perform tests.cancel('admin', jsonb_build_object('session_ids', array[tests.book('admin', 'rbt', 'ann', tests.at(day), 120)])) from unnest(array[90, 92]) as day;
+end $$;
+select pg_temp.sweep();
+create function pg_temp.offers() returns text[] language sql as $$
+  select array_agg(to_char(hold.start_time at time zone 'UTC', 'HH24:MI') || to_char(hold.end_time at time zone 'UTC', '-HH24:MI') order by hold.start_time)
+  from public.session_holds as hold join public.waitlist_entries as entry on entry.offered_batch_id = hold.batch_id and entry.state = 'offered'
+  where entry.organization_id = tests.id('clinic')
+$$;
+select is(pg_temp.offers(), '{10:30-11:30}', 'it begins where the window does, as long as is waited for; a window that is too short gets nothing');
+select is(tests.confirm('rbt', tests.occurrence(tests.at(90, '10:30')) || jsonb_build_object('hold_key', pg_temp.key_of('fay'), 'session', jsonb_build_object(
+  'therapist_id', tests.id('rbt'), 'client_id', tests.id('fay'), 'start_time', tests.at(90, '10:30'), 'end_time', tests.at(90, '11:30')))) ->> 'ok', 'true', 'it is booked');
+select is((select array_agg(tstzrange(start_time, end_time) order by start_time) from private.freed_slots where organization_id = tests.id('clinic') and start_time::date = tests.at(90)::date),
+  array[tstzrange(tests.at(90), tests.at(90, '10:30')), tstzrange(tests.at(90, '11:30'), tests.at(90, '12:00'))], 'what is left on both sides is in the queue');
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows, minutes)
+values (tests.id('clinic'), tests.id('fay'), '97153', tstzmultirange(tstzrange(tests.at(90), tests.at(91))), 30);
+select pg_temp.sweep();
+select is(pg_temp.offers(), '{10:00-10:30}', 'and is offered to the next');
+select is_empty('select * from tests.broken_claims()', 'all of it soundly');
 
 select * from finish();
 rollback;

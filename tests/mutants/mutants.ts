@@ -236,6 +236,13 @@ export const mutants: Mutant[] = [
     tests: ['closing_the_clinic.sql'],
   },
   {
+    name: 'whose window begins inside a freed slot is offered its beginning',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: 'from unnest(entry.windows * tstzmultirange(whole)) as part (during)',
+    to: 'from unnest(tstzmultirange(whole)) as part (during)',
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
     name: 'a limit that is raised wakes nobody who waits',
     file: 'supabase/schemas/booking/waitlist.sql',
     from: 'create trigger d_wake_slots after update on public.unit_limits',
@@ -894,8 +901,8 @@ export const mutants: Mutant[] = [
   {
     name: 'what is left of a slot is offered to nobody',
     file: 'supabase/schemas/booking/waitlist.sql',
-    from: "if slot.group_id is null and slot.end_time >= booked_until + interval '15 minutes' then",
-    to: 'if false then',
+    from: 'where slot.group_id is null and upper(rest.during)',
+    to: 'where false and upper(rest.during)',
     tests: ['waiting_for_a_slot.sql'],
   },
   {
