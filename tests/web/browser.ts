@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Browser, BrowserContext, Locator, Page, Request } from 'playwright-core';
-import { beforeAll, describe, expect } from 'vitest';
+import { beforeAll, describe, expect, onTestFailed } from 'vitest';
 import { bookSession, instantOf, startSession } from '../../src/lib/index.ts';
 import { type Clinic, expire, openClinic, type Person } from '../functions/clinic.ts';
 import { anonymousClient, clientOf } from '../lib/clinic.ts';
@@ -86,11 +86,24 @@ export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>)
     if (message.type() === 'error') desk.complaints.push(message.text());
   });
   page.on('pageerror', (error) => desk.complaints.push(String(error)));
+  onTestFailed(() => tell(desk));
   const kept = person && (await page.addInitScript(keepSession, await sessionOf(person)));
   await page.goto(stack.apiUrl + path);
   // What a later page of the tab finds is what the app has left there.
   await kept?.dispose();
   return desk;
+}
+
+/** What a page shows and has asked for last, beside the test that failed: alone it says only what was waited for in vain. */
+async function tell({ page, requests, complaints }: Desk): Promise<void> {
+  const text = await page
+    .locator('body')
+    // biome-ignore lint/performance/useDomNodeTextContent: as it is read, in lines and without what is hidden
+    .innerText({ timeout: 5000 })
+    .catch(() => 'nothing: it is closed');
+  console.error(
+    [page.url(), ...requests.slice(-10), ...complaints.slice(-10), `The page shows ${text}`].join('\n'),
+  );
 }
 
 /** A new session of a person, as supabase-js keeps it in a tab's storage. */
