@@ -1580,9 +1580,10 @@ create type private.payer_terms as (
   rounding public.unit_rounding,
   authorization_required boolean,
   evv_required boolean,
-  is_covered boolean
+  is_covered boolean,
+  unit_minutes integer
 );
-comment on type private.payer_terms is 'What a payer asks for a code on a day.';
+comment on type private.payer_terms is 'What a payer asks for a code on a day, and the minutes of one of its units.';
 
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns private.payer_terms
@@ -1597,7 +1598,8 @@ begin
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
-    coalesce(code_rule.is_covered, true)
+    coalesce(code_rule.is_covered, true),
+    coalesce(service.unit_minutes, 15)
   into terms
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
@@ -1608,7 +1610,11 @@ begin
     on code_rule.organization_id = payer_rule.organization_id
     and code_rule.payer_id = payer.id
     and code_rule.cpt_code = payer_rule.cpt_code
-    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  left join public.service_codes as service
+    on service.code = payer_rule.cpt_code
+    and (service.organization_id is null or service.organization_id = payer_rule.organization_id)
+    and on_date between service.valid_from and coalesce(service.valid_to, 'infinity');
   return terms;
 end
 $$;
@@ -1629,19 +1635,18 @@ stable
 set search_path = ''
 as $$
 declare
-  names text[];
+  wanted jsonb;
+  names text[] := '{}';
 begin
-  names := array(
-    select item.name
-    from public.payer_code_rules as code_rule
-    cross join lateral jsonb_array_elements_text(
-      code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
-    ) as item (name)
-    where code_rule.organization_id = default_modifiers.organization_id
-      and code_rule.payer_id = default_modifiers.payer_id
-      and code_rule.cpt_code = default_modifiers.cpt_code
-      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
-  );
+  select code_rule.modifiers into wanted
+  from public.payer_code_rules as code_rule
+  where code_rule.organization_id = default_modifiers.organization_id
+    and code_rule.payer_id = default_modifiers.payer_id
+    and code_rule.cpt_code = default_modifiers.cpt_code
+    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+  if found then
+    names := array(select jsonb_array_elements_text(wanted -> private.provider_level(credential)::text));
+  end if;
   if private.place_of(location_type) = 'telehealth' then
     names := names || (
       select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end)
@@ -1919,8 +1924,78 @@ grant select, insert, update on public.client_coverages to service_role;
 -- === schemas/payers/lanes.sql ===
 
 -- Purpose: which services one client may receive at the same time, as lanes of claims.
--- Objects: private.client_lanes, kept_lanes.
+-- Objects: private.lanes_on, client_lanes, kept_lanes.
 -- Watch for: two claims of one client conflict exactly when their lanes meet; see private.pair_lanes.
+
+create function private.lanes_on(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  first_date date,
+  last_date date
+)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  service record;
+  on_date date := first_date;
+  payer_ids uuid[];
+  allowed int4multirange;
+  lanes int4multirange := int4multirange();
+begin
+  if cpt_code is null then
+    return '{[0,2147483647)}';
+  end if;
+  -- All versions of a code have one number, so any will do.
+  select candidate.ordinal, candidate.lanes into service
+  from public.service_codes as candidate
+  where candidate.code = cpt_code
+    and (candidate.organization_id is null or candidate.organization_id = lanes_on.organization_id)
+  limit 1;
+  if not found then
+    return '{[0,2147483647)}';
+  end if;
+  -- All days it touches, so that two overlapping services look at one day in common. A pair gives up its lane when, on
+  -- each of the days, there is a payer and every payer of the client allows it.
+  loop
+    payer_ids := array(
+      select distinct coverage.payer_id
+      from public.client_coverages as coverage
+      where coverage.organization_id = lanes_on.organization_id and coverage.client_id = lanes_on.client_id
+        and on_date >= coverage.valid_from and on_date <= coalesce(coverage.valid_to, 'infinity')
+    );
+    allowed := (
+      select range_agg(int4range(pair.lane, pair.lane + 1))
+      from (
+        select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+        from public.payer_concurrency_rules as rule
+        cross join lateral (
+          select known.ordinal from public.service_codes as known
+          where known.code = case rule.first_code when lanes_on.cpt_code then rule.second_code else rule.first_code end
+            and (known.organization_id is null or known.organization_id = lanes_on.organization_id)
+          limit 1
+        ) as other
+        where rule.organization_id = lanes_on.organization_id and rule.payer_id = any (payer_ids) and rule.allowed
+          and lanes_on.cpt_code in (rule.first_code, rule.second_code)
+          and on_date >= rule.valid_from and on_date <= coalesce(rule.valid_to, 'infinity')
+        group by other.ordinal
+        having count(*) = cardinality(payer_ids)
+      ) as pair
+    );
+    lanes := lanes + (service.lanes - coalesce(allowed, '{}'));
+    exit when on_date >= last_date;
+    on_date := on_date + 1;
+  end loop;
+  return lanes;
+end
+$$;
+comment on function private.lanes_on(uuid, uuid, text, date, date) is
+  'The lanes of a client''s claim from the day it begins to the day it ends, where the client receives care: those of the '
+  'code''s pairs, but for pairs that every payer of the client allows. All lanes for a booking that names no known service: '
+  'what it may run beside is not known. Without a payer nothing is allowed.';
 
 create function private.client_lanes(
   organization_id uuid,
@@ -1936,65 +2011,16 @@ security definer
 set search_path = ''
 as $$
 declare
-  service record;
-  zone text;
-  on_date date;
-  payer_ids uuid[];
-  allowed int4multirange;
-  lanes int4multirange := int4multirange();
+  -- Without a service the day does not matter.
+  zone constant text := case when cpt_code is not null then private.service_zone(organization_id, client_id) end;
 begin
-  if cpt_code is null then
-    return '{[0,2147483647)}';
-  end if;
-  -- All versions of a code have one number, so any will do.
-  select candidate.ordinal, candidate.lanes into service
-  from public.service_codes as candidate
-  where candidate.code = cpt_code
-    and (candidate.organization_id is null or candidate.organization_id = client_lanes.organization_id)
-  limit 1;
-  if not found then
-    return '{[0,2147483647)}';
-  end if;
-  -- All days it touches, so that two overlapping services look at one day in common. A pair gives up its lane when, on
-  -- each of the days, there is a payer and every payer of the client allows it.
-  zone := private.service_zone(organization_id, client_id);
-  on_date := (start_time at time zone zone)::date;
-  loop
-    payer_ids := array(
-      select distinct coverage.payer_id
-      from public.client_coverages as coverage
-      where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
-        and on_date >= coverage.valid_from and on_date <= coalesce(coverage.valid_to, 'infinity')
-    );
-    allowed := (
-      select range_agg(int4range(pair.lane, pair.lane + 1))
-      from (
-        select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
-        from public.payer_concurrency_rules as rule
-        cross join lateral (
-          select known.ordinal from public.service_codes as known
-          where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
-            and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
-          limit 1
-        ) as other
-        where rule.organization_id = client_lanes.organization_id and rule.payer_id = any (payer_ids) and rule.allowed
-          and client_lanes.cpt_code in (rule.first_code, rule.second_code)
-          and on_date >= rule.valid_from and on_date <= coalesce(rule.valid_to, 'infinity')
-        group by other.ordinal
-        having count(*) = cardinality(payer_ids)
-      ) as pair
-    );
-    lanes := lanes + (service.lanes - coalesce(allowed, '{}'));
-    exit when on_date >= (end_time at time zone zone)::date;
-    on_date := on_date + 1;
-  end loop;
-  return lanes;
+  return private.lanes_on(
+    organization_id, client_id, cpt_code, (start_time at time zone zone)::date, (end_time at time zone zone)::date
+  );
 end
 $$;
 comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is
-  'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
-  'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
-  'is allowed. Runs as its owner, so that reports may call it.';
+  'private.lanes_on of the days of these times. Runs as its owner, so that reports may call it.';
 
 create function private.kept_lanes(
   organization_id uuid,
@@ -3989,7 +4015,7 @@ begin
       select
         array_agg(row(
           hold.id, hold.occurrence_index, hold.hold_key, hold.client_id, null, hold.session_id, hold.start_time, hold.end_time,
-          hold.time_zone, hold.civil_start, hold.lanes, null, null
+          hold.time_zone, hold.civil_start, hold.lanes, null, null, null
         )::private.slot order by hold.occurrence_index, hold.id) as slots,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
@@ -5671,11 +5697,13 @@ create type private.slot as (
   civil_start timestamp,
   lanes int4multirange,
   cpt_code text,
-  service_date date
+  service_date date,
+  last_date date
 );
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
-  'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
+  'where clocks skip it, start_time is later. cpt_code, service_date and last_date (the day on which it ends, where the '
+  'client receives care): what private.with_services says, null before.';
 
 create function private.window_issues(
   slot private.slot,
@@ -5886,7 +5914,7 @@ begin
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
       own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
-      null, null
+      null, null, null
     )::private.slot as slot
     -- Not merged into the query, which would make another slot wherever it is mentioned.
     offset 0
@@ -5934,7 +5962,7 @@ begin
     one := row(
       gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id,
       wanted.start_time::timestamptz, wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone,
-      '{[0,2147483647)}', null, null
+      '{[0,2147483647)}', null, null, null
     )::private.slot;
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
@@ -5953,7 +5981,7 @@ begin
     slots := array(
       select row(
         gen_random_uuid(), slot.occurrence_index, slot.hold_key, member.id, slot.group_id, slot.session_id,
-        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes, null, null
+        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes, null, null, null
       )::private.slot
       from (
         select
@@ -6320,59 +6348,77 @@ comment on type private.quote is
   'service''s shortages, null when it gets all it needs, and the limits it is warned of. warns: of those, or because a tenth '
   'of the authorization is left, or less.';
 
+create function private.was_ever_covered(organization_id uuid, client_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.client_coverages as ever
+    where ever.organization_id = was_ever_covered.organization_id and ever.client_id = was_ever_covered.client_id
+  );
+end
+$$;
+comment on function private.was_ever_covered(uuid, uuid) is 'Whether a client has a coverage, of any dates.';
+
 create function private.asked_services(organization_id uuid, services private.service[])
 returns private.asked_service[]
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  asked private.asked_service[] := '{}';
+  service private.service;
+  client_id uuid;
+  has_payer boolean;
+  payer_id uuid;
+  terms private.payer_terms;
+  own private.drawn_units[];
 begin
-  return array(
-    select row(
-      service.owner_id, service.occurrence_index, service.client_id, service.therapist_id, service.cpt_code,
-      service.start_time, day.date, service.replaces_id, payer.id,
-      payer.id is not null or exists (
-        select from public.client_coverages as ever
-        where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
-      ),
-      (rule.terms).is_covered, (rule.terms).authorization_required,
-      coalesce(service.total_units, private.billable_units(
-        floor(extract(epoch from service.end_time - service.start_time) / 60), (rule.terms).rounding, coalesce((
-          select min(known.unit_minutes) from public.service_codes as known
-          where known.code = service.cpt_code
-            and (known.organization_id is null or known.organization_id = asked_services.organization_id)
-            and day.date >= known.valid_from and day.date <= coalesce(known.valid_to, 'infinity')
-        ), 15)
-      )),
-      case when service.replaces_id is not null then array(
-        -- By its key alone: nothing here may lead into an authorization's whole ledger.
+  if cardinality(services) > 1 then
+    -- Earliest first, and by client, so that a client's authorizations are looked for once.
+    services := array(
+      select each from unnest(services) as each order by each.client_id, each.start_time, each.owner_id
+    );
+  end if;
+  foreach service in array services loop
+    if client_id is distinct from service.client_id then
+      client_id := service.client_id;
+      select known.has_payer into has_payer
+      from public.clients as known
+      where known.organization_id = asked_services.organization_id and known.id = service.client_id;
+    end if;
+    continue when has_payer is not true;
+    service.service_date := coalesce(
+      service.service_date, private.service_date(organization_id, service.client_id, service.start_time)
+    );
+    payer_id := private.primary_payer(organization_id, service.client_id, service.service_date);
+    terms := private.payer_rule(organization_id, payer_id, service.cpt_code, service.service_date);
+    own := null;
+    if service.replaces_id is not null then
+      -- By its key alone: nothing here may lead into an authorization's whole ledger.
+      own := array(
         select row(entry.authorization_id, entry.units)::private.drawn_units
         from public.authorization_units as entry
         where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
           and entry.authorization_id is not null
-      ) end
-    )::private.asked_service
-    from unnest(services) as service
-    cross join lateral (
-      select from public.clients as known
-      where known.organization_id = asked_services.organization_id and known.id = service.client_id and known.has_payer
-      offset 0
-    ) as client
-    cross join lateral (
-      select coalesce(
-        service.service_date, private.service_date(asked_services.organization_id, service.client_id, service.start_time)
-      ) as date
-      offset 0
-    ) as day
-    cross join lateral (
-      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
-    ) as payer
-    cross join lateral (
-      select private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as terms offset 0
-    ) as rule
-    -- Earliest first, and by client, so that a client's authorizations are looked for once.
-    order by service.client_id, service.start_time, service.owner_id
-  );
+      );
+    end if;
+    asked := asked || row(
+      service.owner_id, service.occurrence_index, service.client_id, service.therapist_id, service.cpt_code,
+      service.start_time, service.service_date, service.replaces_id, payer_id,
+      payer_id is not null or private.was_ever_covered(organization_id, service.client_id),
+      terms.is_covered, terms.authorization_required,
+      coalesce(service.total_units, private.billable_units(
+        private.billable_minutes(service.start_time, service.end_time), terms.rounding, terms.unit_minutes
+      )),
+      own
+    )::private.asked_service;
+  end loop;
+  return asked;
 end
 $$;
 comment on function private.asked_services(uuid, private.service[]) is
@@ -7458,7 +7504,7 @@ create trigger refuse_entered_units before insert on public.authorizations
   for each row when (new.booked_units <> 0)
   execute function private.refuse_derived_column('booked_units');
 create trigger refuse_booked_units before update of booked_units on public.authorizations
-  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  for each statement when (private.is_direct_write())
   execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
@@ -8907,7 +8953,7 @@ begin
     select row(
       case when member.id = slot.session_id then slot.hold_id else gen_random_uuid() end, slot.occurrence_index,
       slot.hold_key, member.client_id, null, member.id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      slot.lanes, null, null
+      slot.lanes, null, null, null
     )::private.slot
     from unnest(slots) as slot
     cross join lateral (
@@ -9002,10 +9048,14 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  zone text;
 begin
   if cardinality(slots) = 1 and slots[1].session_id is null then
     if cpt_code is not null or session_type is not null then
-      slots[1].service_date := private.service_date(organization_id, slots[1].client_id, slots[1].start_time);
+      zone := private.service_zone(organization_id, slots[1].client_id);
+      slots[1].service_date := (slots[1].start_time at time zone zone)::date;
+      slots[1].last_date := (slots[1].end_time at time zone zone)::date;
       slots[1].cpt_code := private.service_code(organization_id, cpt_code, session_type, slots[1].service_date);
     end if;
     return slots;
@@ -9027,7 +9077,7 @@ begin
           where moved.organization_id = with_services.organization_id and moved.id = slot.session_id
         )
       ),
-      day.date
+      day.date, (slot.end_time at time zone zone.name)::date
     )::private.slot
     from unnest(slots) with ordinality as slot
     join zone on zone.id = slot.client_id
@@ -9037,8 +9087,8 @@ begin
 end
 $$;
 comment on function private.with_services(uuid, private.slot[], text, text) is
-  'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
-  'moved session is. No code: the booking names no service.';
+  'The slots with the day of service, the day on which it ends, and the code that this code or session type means then; of '
+  'a move, else what the moved session is. No code: the booking names no service.';
 
 create function private.named_services(
   organization_id uuid,
@@ -9055,7 +9105,17 @@ as $$
 declare
   named private.named_services;
 begin
-  if cardinality(slots) = 1 and slots[1].cpt_code is null then
+  if cardinality(slots) = 1 then
+    if slots[1].cpt_code is not null then
+      named.paths := array[case when cpt_code is null and session_type is not null then 'session_type' else 'cpt_code' end];
+      named.codes := array[slots[1].cpt_code];
+      named.dates := array[slots[1].service_date];
+      if slots[1].session_id is null
+        or private.service_code(organization_id, cpt_code, session_type, slots[1].service_date) is not null
+      then
+        named.clients := array[case when is_joining then 2 else 1 end];
+      end if;
+    end if;
     return named;
   end if;
   select
@@ -9098,7 +9158,7 @@ begin
       one.lanes := private.kept_lanes(organization_id, one.session_id, one.cpt_code, one.start_time, one.end_time);
     end if;
     if one.session_id is null or one.lanes is null then
-      one.lanes := private.client_lanes(organization_id, one.client_id, one.cpt_code, one.start_time, one.end_time);
+      one.lanes := private.lanes_on(organization_id, one.client_id, one.cpt_code, one.service_date, one.last_date);
       if lifted is not null then
         one.lanes := one.lanes - lifted;
       end if;
@@ -9133,7 +9193,7 @@ begin
             and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
         ) - coalesce(lifted, '{}')
       ),
-      slot.cpt_code, slot.service_date
+      slot.cpt_code, slot.service_date, slot.last_date
     )::private.slot
     from unnest(slots) as slot
   );
@@ -9215,15 +9275,19 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  services private.service[] := '{}';
+  slot private.slot;
 begin
-  return array(
-    select row(
-      slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null, services_of_slots.therapist_id, slot.service_date
-    )::private.service
-    from unnest(slots) as slot
-    where slot.cpt_code is not null or slot.session_id is not null
-  );
+  foreach slot in array slots loop
+    if slot.cpt_code is not null or slot.session_id is not null then
+      services := services || row(
+        slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
+        slot.end_time, slot.session_id, null, therapist_id, slot.service_date
+      )::private.service;
+    end if;
+  end loop;
+  return services;
 end
 $$;
 comment on function private.services_of_slots(private.slot[], uuid) is
@@ -10447,14 +10511,16 @@ create type private.confirmed_slot as (
   cpt_modifiers text[],
   path text,
   service_date date,
+  last_date date,
   service_code text,
   is_service_held boolean,
   payment_gap text
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: it was held as this service, and is asked nothing more. path: where the request describes it. payment_gap: why the payer of '
-  'its day does not pay for it, see private.coverage_gap.';
+  'those they have; service_date and last_date: the days on which it begins and ends, where the client receives care; '
+  'is_service_held: it was held as this service, and is asked nothing more. path: where the request describes it. '
+  'payment_gap: why the payer of its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
@@ -10491,7 +10557,7 @@ begin
           private.credential_on(batch.organization_id, batch.therapist_id, day.date), place.location_type, day.date
         )
       end),
-      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, day.last_date, service.code,
       -- A hold that names no service holds all lanes. A move that names none leaves the session what it is.
       hold.lanes <> '{[0,2147483647)}' or batch.is_move and service.code is null,
       case
@@ -10515,7 +10581,9 @@ begin
     ) as found
     cross join lateral (select (found.listing).*) as item
     cross join lateral (
-      select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
+      select (hold.start_time at time zone zone.name)::date as date, (hold.end_time at time zone zone.name)::date as last_date
+      from private.service_zone(batch.organization_id, hold.client_id) as zone (name)
+      offset 0
     ) as day
     left join lateral (
       select known.cpt_code, known.session_type, known.location_type, known.start_time from public.sessions as known
@@ -10708,8 +10776,8 @@ begin
       batch.organization_id, (slot.hold).id, batch.therapist_id, (slot.hold).client_id, (slot.hold).start_time,
       (slot.hold).end_time, (slot.hold).time_zone, (slot.hold).civil_start, slot.session_type, slot.location_type,
       slot.cpt_code, coalesce(slot.cpt_modifiers, '{}'),
-      case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
-        batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
+      case when slot.is_service_held then (slot.hold).lanes else private.lanes_on(
+        batch.organization_id, (slot.hold).client_id, slot.service_code, slot.service_date, slot.last_date
       ) end,
       case
         when batch.series_id is not null then private.extended_series(batch, (slot.hold).client_id)
@@ -12359,7 +12427,7 @@ declare
   slots constant private.slot[] := array(
     select row(
       each.id, row_number() over (order by each.new_start_time, each.id) - 1, null, null, each.group_id, each.id,
-      each.new_start_time, each.new_end_time, null, null, null, null, null
+      each.new_start_time, each.new_end_time, null, null, null, null, null, null
     )::private.slot
     from unnest(moved) as each
     order by each.new_start_time desc, each.id desc
@@ -15039,7 +15107,7 @@ select private.publish_booking('offer_freed_slots',
 -- Purpose: when a booking could start. What find_open_slots, find_alternatives and preview_series have in common.
 -- Objects: private.asked_booking, private.free_starts, private.services_available.
 -- Watch for: what is listed as free must be what a hold grants, and the other way round. Hours, time off and closures
---            are private.outside_availability's, lanes private.client_lanes', units those of the hold: nothing of it is
+--            are private.outside_availability's, lanes private.lanes_on's, units those of the hold: nothing of it is
 --            judged anew here.
 
 create type private.asked_place as (
@@ -15208,11 +15276,10 @@ begin
       case when period.day > lower(days) then private.start_of_day(period.day, zone) end,
       private.start_of_day(period.next_day, zone), '[)'
     ),
-    private.client_lanes(lane_periods.organization_id, lane_periods.client_id, lane_periods.cpt_code, noon.at, noon.at)
+    private.lanes_on(lane_periods.organization_id, lane_periods.client_id, lane_periods.cpt_code, period.day, period.day)
   from (
     select first_day.day, lead(first_day.day) over (order by first_day.day) as next_day from first_day
-  ) as period
-  cross join lateral (select (period.day + time '12:00') at time zone zone as at) as noon;
+  ) as period;
 end
 $$;
 comment on function private.lane_periods(uuid, uuid, text, tstzrange) is
@@ -16039,7 +16106,7 @@ begin
   return array(
     select row(
       plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
+      plan.civil_start, '{[0,2147483647)}', null, null, null
     )::private.slot
     from unnest(plans) as plan
   );
@@ -17225,7 +17292,7 @@ begin
   return array(
     select row(
       gen_random_uuid(), session.position - 1, gen_random_uuid(), session.client_id, null, session.id, session.start_time,
-      session.end_time, session.time_zone, session.civil_start, '{[0,2147483647)}', null, null
+      session.end_time, session.time_zone, session.civil_start, '{[0,2147483647)}', null, null, null
     )::private.slot
     from (
       select listed.*, row_number() over (order by listed.start_time, listed.id) as position
@@ -23345,7 +23412,8 @@ $$;
 -- Watch for: PostgREST passes the text of Postgres on, with the constraint's name and the row's values. So the triggers ask
 --            what the constraints would ask, a moment earlier. The constraints still decide: of two writers at the same
 --            instant the later one may meet the constraint itself. This file comes after every table and bound.
---            Writers that are not API roles (SQL, booking functions) meet the constraints alone.
+--            The owner of the tables (SQL, booking functions) meets the constraints alone: asked as shortly as can be, for
+--            Postgres reads the condition anew for every statement.
 
 create function private.refuse_row(state text, rule name, relation regclass, fields text, words text)
 returns void
@@ -23656,7 +23724,7 @@ begin%2$s
 end $body$;
         comment on function private.%1$I() is %3$L;
         create trigger zz_refuse_broken_row before insert or update on %4$s for each row
-          when (current_user in ('authenticated', 'service_role')) execute function private.%1$I()
+          when (current_user <> 'postgres') execute function private.%1$I()
       $function$,
       'refuse_broken_row_of_' || name, private.row_checks(written),
       format('Trigger: refuses in plain words what NOT NULL, a check, or a unique or exclusion constraint of %s would.', name),
@@ -23671,7 +23739,7 @@ begin%2$s
 end $body$;
         comment on function private.%1$I() is %3$L;
         create trigger "A_refuse_broken_reference" after insert or update or delete on %4$s for each row
-          when (current_user in ('authenticated', 'service_role')) execute function private.%1$I()
+          when (current_user <> 'postgres') execute function private.%1$I()
       $function$,
       'refuse_broken_reference_of_' || name, private.reference_checks(written),
       format('Trigger: refuses in plain words what foreign keys, to and from rows of %s, would.', name),

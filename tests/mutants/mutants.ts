@@ -1142,9 +1142,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an own code’s unit lasts 15 minutes whatever it says',
-    file: 'supabase/schemas/payers/quotes.sql',
-    from: '          select min(known.unit_minutes) from public.service_codes as known',
-    to: '          select 15 from public.service_codes as known',
+    file: 'supabase/schemas/payers/payers.sql',
+    from: 'coalesce(service.unit_minutes, 15)',
+    to: '15',
     tests: ['limits_of_units.sql'],
   },
   {
@@ -1304,11 +1304,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a client whose coverage has ended is not short of it',
     file: 'supabase/schemas/payers/quotes.sql',
-    from: `      payer.id is not null or exists (
-        select from public.client_coverages as ever
-        where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
-      ),`,
-    to: '      payer.id is not null,',
+    from: 'payer_id is not null or private.was_ever_covered(organization_id, service.client_id),',
+    to: 'payer_id is not null,',
     tests: ['limits_of_units.sql', 'units_of_an_authorization.sql', 'what_a_refusal_names.sql'],
   },
   {
@@ -1563,7 +1560,7 @@ export const mutants: Mutant[] = [
   {
     name: 'two services over midnight are asked of the first day alone',
     file: 'supabase/schemas/payers/lanes.sql',
-    from: 'exit when on_date >= (end_time at time zone zone)::date;',
+    from: 'exit when on_date >= last_date;',
     to: 'exit;',
     tests: ['open_slots.sql'],
   },

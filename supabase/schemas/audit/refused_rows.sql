@@ -4,7 +4,8 @@
 -- Watch for: PostgREST passes the text of Postgres on, with the constraint's name and the row's values. So the triggers ask
 --            what the constraints would ask, a moment earlier. The constraints still decide: of two writers at the same
 --            instant the later one may meet the constraint itself. This file comes after every table and bound.
---            Writers that are not API roles (SQL, booking functions) meet the constraints alone.
+--            The owner of the tables (SQL, booking functions) meets the constraints alone: asked as shortly as can be, for
+--            Postgres reads the condition anew for every statement.
 
 create function private.refuse_row(state text, rule name, relation regclass, fields text, words text)
 returns void
@@ -315,7 +316,7 @@ begin%2$s
 end $body$;
         comment on function private.%1$I() is %3$L;
         create trigger zz_refuse_broken_row before insert or update on %4$s for each row
-          when (current_user in ('authenticated', 'service_role')) execute function private.%1$I()
+          when (current_user <> 'postgres') execute function private.%1$I()
       $function$,
       'refuse_broken_row_of_' || name, private.row_checks(written),
       format('Trigger: refuses in plain words what NOT NULL, a check, or a unique or exclusion constraint of %s would.', name),
@@ -330,7 +331,7 @@ begin%2$s
 end $body$;
         comment on function private.%1$I() is %3$L;
         create trigger "A_refuse_broken_reference" after insert or update or delete on %4$s for each row
-          when (current_user in ('authenticated', 'service_role')) execute function private.%1$I()
+          when (current_user <> 'postgres') execute function private.%1$I()
       $function$,
       'refuse_broken_reference_of_' || name, private.reference_checks(written),
       format('Trigger: refuses in plain words what foreign keys, to and from rows of %s, would.', name),

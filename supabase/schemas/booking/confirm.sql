@@ -224,14 +224,16 @@ create type private.confirmed_slot as (
   cpt_modifiers text[],
   path text,
   service_date date,
+  last_date date,
   service_code text,
   is_service_held boolean,
   payment_gap text
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: it was held as this service, and is asked nothing more. path: where the request describes it. payment_gap: why the payer of '
-  'its day does not pay for it, see private.coverage_gap.';
+  'those they have; service_date and last_date: the days on which it begins and ends, where the client receives care; '
+  'is_service_held: it was held as this service, and is asked nothing more. path: where the request describes it. '
+  'payment_gap: why the payer of its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
@@ -268,7 +270,7 @@ begin
           private.credential_on(batch.organization_id, batch.therapist_id, day.date), place.location_type, day.date
         )
       end),
-      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, day.last_date, service.code,
       -- A hold that names no service holds all lanes. A move that names none leaves the session what it is.
       hold.lanes <> '{[0,2147483647)}' or batch.is_move and service.code is null,
       case
@@ -292,7 +294,9 @@ begin
     ) as found
     cross join lateral (select (found.listing).*) as item
     cross join lateral (
-      select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
+      select (hold.start_time at time zone zone.name)::date as date, (hold.end_time at time zone zone.name)::date as last_date
+      from private.service_zone(batch.organization_id, hold.client_id) as zone (name)
+      offset 0
     ) as day
     left join lateral (
       select known.cpt_code, known.session_type, known.location_type, known.start_time from public.sessions as known
@@ -485,8 +489,8 @@ begin
       batch.organization_id, (slot.hold).id, batch.therapist_id, (slot.hold).client_id, (slot.hold).start_time,
       (slot.hold).end_time, (slot.hold).time_zone, (slot.hold).civil_start, slot.session_type, slot.location_type,
       slot.cpt_code, coalesce(slot.cpt_modifiers, '{}'),
-      case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
-        batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
+      case when slot.is_service_held then (slot.hold).lanes else private.lanes_on(
+        batch.organization_id, (slot.hold).client_id, slot.service_code, slot.service_date, slot.last_date
       ) end,
       case
         when batch.series_id is not null then private.extended_series(batch, (slot.hold).client_id)

@@ -1,7 +1,7 @@
 -- Purpose: when a booking could start. What find_open_slots, find_alternatives and preview_series have in common.
 -- Objects: private.asked_booking, private.free_starts, private.services_available.
 -- Watch for: what is listed as free must be what a hold grants, and the other way round. Hours, time off and closures
---            are private.outside_availability's, lanes private.client_lanes', units those of the hold: nothing of it is
+--            are private.outside_availability's, lanes private.lanes_on's, units those of the hold: nothing of it is
 --            judged anew here.
 
 create type private.asked_place as (
@@ -170,11 +170,10 @@ begin
       case when period.day > lower(days) then private.start_of_day(period.day, zone) end,
       private.start_of_day(period.next_day, zone), '[)'
     ),
-    private.client_lanes(lane_periods.organization_id, lane_periods.client_id, lane_periods.cpt_code, noon.at, noon.at)
+    private.lanes_on(lane_periods.organization_id, lane_periods.client_id, lane_periods.cpt_code, period.day, period.day)
   from (
     select first_day.day, lead(first_day.day) over (order by first_day.day) as next_day from first_day
-  ) as period
-  cross join lateral (select (period.day + time '12:00') at time zone zone as at) as noon;
+  ) as period;
 end
 $$;
 comment on function private.lane_periods(uuid, uuid, text, tstzrange) is

@@ -111,7 +111,7 @@ begin
     select row(
       case when member.id = slot.session_id then slot.hold_id else gen_random_uuid() end, slot.occurrence_index,
       slot.hold_key, member.client_id, null, member.id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      slot.lanes, null, null
+      slot.lanes, null, null, null
     )::private.slot
     from unnest(slots) as slot
     cross join lateral (
@@ -206,10 +206,14 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  zone text;
 begin
   if cardinality(slots) = 1 and slots[1].session_id is null then
     if cpt_code is not null or session_type is not null then
-      slots[1].service_date := private.service_date(organization_id, slots[1].client_id, slots[1].start_time);
+      zone := private.service_zone(organization_id, slots[1].client_id);
+      slots[1].service_date := (slots[1].start_time at time zone zone)::date;
+      slots[1].last_date := (slots[1].end_time at time zone zone)::date;
       slots[1].cpt_code := private.service_code(organization_id, cpt_code, session_type, slots[1].service_date);
     end if;
     return slots;
@@ -231,7 +235,7 @@ begin
           where moved.organization_id = with_services.organization_id and moved.id = slot.session_id
         )
       ),
-      day.date
+      day.date, (slot.end_time at time zone zone.name)::date
     )::private.slot
     from unnest(slots) with ordinality as slot
     join zone on zone.id = slot.client_id
@@ -241,8 +245,8 @@ begin
 end
 $$;
 comment on function private.with_services(uuid, private.slot[], text, text) is
-  'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
-  'moved session is. No code: the booking names no service.';
+  'The slots with the day of service, the day on which it ends, and the code that this code or session type means then; of '
+  'a move, else what the moved session is. No code: the booking names no service.';
 
 create function private.named_services(
   organization_id uuid,
@@ -259,7 +263,17 @@ as $$
 declare
   named private.named_services;
 begin
-  if cardinality(slots) = 1 and slots[1].cpt_code is null then
+  if cardinality(slots) = 1 then
+    if slots[1].cpt_code is not null then
+      named.paths := array[case when cpt_code is null and session_type is not null then 'session_type' else 'cpt_code' end];
+      named.codes := array[slots[1].cpt_code];
+      named.dates := array[slots[1].service_date];
+      if slots[1].session_id is null
+        or private.service_code(organization_id, cpt_code, session_type, slots[1].service_date) is not null
+      then
+        named.clients := array[case when is_joining then 2 else 1 end];
+      end if;
+    end if;
     return named;
   end if;
   select
@@ -302,7 +316,7 @@ begin
       one.lanes := private.kept_lanes(organization_id, one.session_id, one.cpt_code, one.start_time, one.end_time);
     end if;
     if one.session_id is null or one.lanes is null then
-      one.lanes := private.client_lanes(organization_id, one.client_id, one.cpt_code, one.start_time, one.end_time);
+      one.lanes := private.lanes_on(organization_id, one.client_id, one.cpt_code, one.service_date, one.last_date);
       if lifted is not null then
         one.lanes := one.lanes - lifted;
       end if;
@@ -337,7 +351,7 @@ begin
             and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
         ) - coalesce(lifted, '{}')
       ),
-      slot.cpt_code, slot.service_date
+      slot.cpt_code, slot.service_date, slot.last_date
     )::private.slot
     from unnest(slots) as slot
   );
@@ -419,15 +433,19 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  services private.service[] := '{}';
+  slot private.slot;
 begin
-  return array(
-    select row(
-      slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null, services_of_slots.therapist_id, slot.service_date
-    )::private.service
-    from unnest(slots) as slot
-    where slot.cpt_code is not null or slot.session_id is not null
-  );
+  foreach slot in array slots loop
+    if slot.cpt_code is not null or slot.session_id is not null then
+      services := services || row(
+        slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
+        slot.end_time, slot.session_id, null, therapist_id, slot.service_date
+      )::private.service;
+    end if;
+  end loop;
+  return services;
 end
 $$;
 comment on function private.services_of_slots(private.slot[], uuid) is

@@ -78,7 +78,7 @@ begin
   return array(
     select row(
       gen_random_uuid(), session.position - 1, gen_random_uuid(), session.client_id, null, session.id, session.start_time,
-      session.end_time, session.time_zone, session.civil_start, '{[0,2147483647)}', null, null
+      session.end_time, session.time_zone, session.civil_start, '{[0,2147483647)}', null, null, null
     )::private.slot
     from (
       select listed.*, row_number() over (order by listed.start_time, listed.id) as position

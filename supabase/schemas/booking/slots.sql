@@ -74,11 +74,13 @@ create type private.slot as (
   civil_start timestamp,
   lanes int4multirange,
   cpt_code text,
-  service_date date
+  service_date date,
+  last_date date
 );
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
-  'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
+  'where clocks skip it, start_time is later. cpt_code, service_date and last_date (the day on which it ends, where the '
+  'client receives care): what private.with_services says, null before.';
 
 create function private.window_issues(
   slot private.slot,
@@ -289,7 +291,7 @@ begin
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
       own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
-      null, null
+      null, null, null
     )::private.slot as slot
     -- Not merged into the query, which would make another slot wherever it is mentioned.
     offset 0
@@ -337,7 +339,7 @@ begin
     one := row(
       gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id,
       wanted.start_time::timestamptz, wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone,
-      '{[0,2147483647)}', null, null
+      '{[0,2147483647)}', null, null, null
     )::private.slot;
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
@@ -356,7 +358,7 @@ begin
     slots := array(
       select row(
         gen_random_uuid(), slot.occurrence_index, slot.hold_key, member.id, slot.group_id, slot.session_id,
-        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes, null, null
+        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes, null, null, null
       )::private.slot
       from (
         select

@@ -56,7 +56,7 @@ declare
   slots constant private.slot[] := array(
     select row(
       each.id, row_number() over (order by each.new_start_time, each.id) - 1, null, null, each.group_id, each.id,
-      each.new_start_time, each.new_end_time, null, null, null, null, null
+      each.new_start_time, each.new_end_time, null, null, null, null, null, null
     )::private.slot
     from unnest(moved) as each
     order by each.new_start_time desc, each.id desc

@@ -287,7 +287,7 @@ begin
       select
         array_agg(row(
           hold.id, hold.occurrence_index, hold.hold_key, hold.client_id, null, hold.session_id, hold.start_time, hold.end_time,
-          hold.time_zone, hold.civil_start, hold.lanes, null, null
+          hold.time_zone, hold.civil_start, hold.lanes, null, null, null
         )::private.slot order by hold.occurrence_index, hold.id) as slots,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (

@@ -545,7 +545,7 @@ create trigger refuse_entered_units before insert on public.authorizations
   for each row when (new.booked_units <> 0)
   execute function private.refuse_derived_column('booked_units');
 create trigger refuse_booked_units before update of booked_units on public.authorizations
-  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  for each statement when (private.is_direct_write())
   execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations

@@ -152,9 +152,10 @@ create type private.payer_terms as (
   rounding public.unit_rounding,
   authorization_required boolean,
   evv_required boolean,
-  is_covered boolean
+  is_covered boolean,
+  unit_minutes integer
 );
-comment on type private.payer_terms is 'What a payer asks for a code on a day.';
+comment on type private.payer_terms is 'What a payer asks for a code on a day, and the minutes of one of its units.';
 
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns private.payer_terms
@@ -169,7 +170,8 @@ begin
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
-    coalesce(code_rule.is_covered, true)
+    coalesce(code_rule.is_covered, true),
+    coalesce(service.unit_minutes, 15)
   into terms
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
@@ -180,7 +182,11 @@ begin
     on code_rule.organization_id = payer_rule.organization_id
     and code_rule.payer_id = payer.id
     and code_rule.cpt_code = payer_rule.cpt_code
-    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  left join public.service_codes as service
+    on service.code = payer_rule.cpt_code
+    and (service.organization_id is null or service.organization_id = payer_rule.organization_id)
+    and on_date between service.valid_from and coalesce(service.valid_to, 'infinity');
   return terms;
 end
 $$;
@@ -201,19 +207,18 @@ stable
 set search_path = ''
 as $$
 declare
-  names text[];
+  wanted jsonb;
+  names text[] := '{}';
 begin
-  names := array(
-    select item.name
-    from public.payer_code_rules as code_rule
-    cross join lateral jsonb_array_elements_text(
-      code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
-    ) as item (name)
-    where code_rule.organization_id = default_modifiers.organization_id
-      and code_rule.payer_id = default_modifiers.payer_id
-      and code_rule.cpt_code = default_modifiers.cpt_code
-      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
-  );
+  select code_rule.modifiers into wanted
+  from public.payer_code_rules as code_rule
+  where code_rule.organization_id = default_modifiers.organization_id
+    and code_rule.payer_id = default_modifiers.payer_id
+    and code_rule.cpt_code = default_modifiers.cpt_code
+    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+  if found then
+    names := array(select jsonb_array_elements_text(wanted -> private.provider_level(credential)::text));
+  end if;
   if private.place_of(location_type) = 'telehealth' then
     names := names || (
       select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end)

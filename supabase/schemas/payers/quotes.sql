@@ -98,59 +98,77 @@ comment on type private.quote is
   'service''s shortages, null when it gets all it needs, and the limits it is warned of. warns: of those, or because a tenth '
   'of the authorization is left, or less.';
 
+create function private.was_ever_covered(organization_id uuid, client_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.client_coverages as ever
+    where ever.organization_id = was_ever_covered.organization_id and ever.client_id = was_ever_covered.client_id
+  );
+end
+$$;
+comment on function private.was_ever_covered(uuid, uuid) is 'Whether a client has a coverage, of any dates.';
+
 create function private.asked_services(organization_id uuid, services private.service[])
 returns private.asked_service[]
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  asked private.asked_service[] := '{}';
+  service private.service;
+  client_id uuid;
+  has_payer boolean;
+  payer_id uuid;
+  terms private.payer_terms;
+  own private.drawn_units[];
 begin
-  return array(
-    select row(
-      service.owner_id, service.occurrence_index, service.client_id, service.therapist_id, service.cpt_code,
-      service.start_time, day.date, service.replaces_id, payer.id,
-      payer.id is not null or exists (
-        select from public.client_coverages as ever
-        where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
-      ),
-      (rule.terms).is_covered, (rule.terms).authorization_required,
-      coalesce(service.total_units, private.billable_units(
-        floor(extract(epoch from service.end_time - service.start_time) / 60), (rule.terms).rounding, coalesce((
-          select min(known.unit_minutes) from public.service_codes as known
-          where known.code = service.cpt_code
-            and (known.organization_id is null or known.organization_id = asked_services.organization_id)
-            and day.date >= known.valid_from and day.date <= coalesce(known.valid_to, 'infinity')
-        ), 15)
-      )),
-      case when service.replaces_id is not null then array(
-        -- By its key alone: nothing here may lead into an authorization's whole ledger.
+  if cardinality(services) > 1 then
+    -- Earliest first, and by client, so that a client's authorizations are looked for once.
+    services := array(
+      select each from unnest(services) as each order by each.client_id, each.start_time, each.owner_id
+    );
+  end if;
+  foreach service in array services loop
+    if client_id is distinct from service.client_id then
+      client_id := service.client_id;
+      select known.has_payer into has_payer
+      from public.clients as known
+      where known.organization_id = asked_services.organization_id and known.id = service.client_id;
+    end if;
+    continue when has_payer is not true;
+    service.service_date := coalesce(
+      service.service_date, private.service_date(organization_id, service.client_id, service.start_time)
+    );
+    payer_id := private.primary_payer(organization_id, service.client_id, service.service_date);
+    terms := private.payer_rule(organization_id, payer_id, service.cpt_code, service.service_date);
+    own := null;
+    if service.replaces_id is not null then
+      -- By its key alone: nothing here may lead into an authorization's whole ledger.
+      own := array(
         select row(entry.authorization_id, entry.units)::private.drawn_units
         from public.authorization_units as entry
         where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
           and entry.authorization_id is not null
-      ) end
-    )::private.asked_service
-    from unnest(services) as service
-    cross join lateral (
-      select from public.clients as known
-      where known.organization_id = asked_services.organization_id and known.id = service.client_id and known.has_payer
-      offset 0
-    ) as client
-    cross join lateral (
-      select coalesce(
-        service.service_date, private.service_date(asked_services.organization_id, service.client_id, service.start_time)
-      ) as date
-      offset 0
-    ) as day
-    cross join lateral (
-      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
-    ) as payer
-    cross join lateral (
-      select private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as terms offset 0
-    ) as rule
-    -- Earliest first, and by client, so that a client's authorizations are looked for once.
-    order by service.client_id, service.start_time, service.owner_id
-  );
+      );
+    end if;
+    asked := asked || row(
+      service.owner_id, service.occurrence_index, service.client_id, service.therapist_id, service.cpt_code,
+      service.start_time, service.service_date, service.replaces_id, payer_id,
+      payer_id is not null or private.was_ever_covered(organization_id, service.client_id),
+      terms.is_covered, terms.authorization_required,
+      coalesce(service.total_units, private.billable_units(
+        private.billable_minutes(service.start_time, service.end_time), terms.rounding, terms.unit_minutes
+      )),
+      own
+    )::private.asked_service;
+  end loop;
+  return asked;
 end
 $$;
 comment on function private.asked_services(uuid, private.service[]) is

@@ -99,7 +99,7 @@ begin
   return array(
     select row(
       plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
+      plan.civil_start, '{[0,2147483647)}', null, null, null
     )::private.slot
     from unnest(plans) as plan
   );
