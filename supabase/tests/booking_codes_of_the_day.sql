@@ -28,7 +28,7 @@ select is(tests.balance('ann', 'H2019') || ' ' || tests.balance('ann', 'H2020'),
 select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann')) ->> 'ok', 'true', 'and is confirmed so') from held;
 select is(tests.balance('ann', 'H2019') || ' ' || tests.balance('ann', 'H2020'), '0/4/0/4 0/4/0/4', 'with those units');
 select is(
-  (select array_agg(lanes order by start_time) from public.sessions where organization_id = tests.id('clinic')),
+  (select array_agg(lanes::int4multirange order by start_time) from public.sessions where organization_id = tests.id('clinic')),
   array[private.client_lanes(tests.id('clinic'), tests.id('ann'), 'H2019', tests.at(4), tests.at(4)),
     private.client_lanes(tests.id('clinic'), tests.id('ann'), 'H2020', tests.at(7), tests.at(7))],
   'beside what that code may run');
