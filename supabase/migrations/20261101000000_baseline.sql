@@ -8030,7 +8030,7 @@ select private.publish_booking('add_time_off',
 
 -- Purpose: whether a therapist can be booked at a time: weekly hours, dated changes of them, closures of the clinic.
 -- Objects: private.zone_periods; private.outside_availability, the one rule of placement in time; private.is_open, its
---          fast yes or no.
+--          fast yes or no; private.hours_worked, for reports.
 -- Watch for: weekly hours are civil time in the therapist's zone. 08:00 stays 08:00 across a change of clocks, an hour
 --            that comes twice is worked twice, and an hour that clocks skip is not worked.
 
@@ -8239,6 +8239,28 @@ end
 $$;
 comment on function private.is_open(uuid, uuid, tstzrange[]) is
   'Whether private.outside_availability has nothing to say of these spans, at a fraction of its cost when that is so.';
+
+create function private.hours_worked(organization_id uuid, therapist_id uuid, span tstzrange)
+returns numeric
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(sum(extract(epoch from upper(open.during) - lower(open.during))) / 3600, 0)
+    from unnest(tstzmultirange(span) - (
+      select coalesce(range_agg(closed.during), '{}')
+      from private.outside_availability(hours_worked.organization_id, hours_worked.therapist_id, array[span]) as closed
+    )) as open (during)
+  );
+end
+$$;
+comment on function private.hours_worked(uuid, uuid, tstzrange) is
+  'How many hours of a span can be booked with a therapist: an hour that comes twice counts twice, one that clocks skip not '
+  'at all. Runs as its owner, so that reports may call it for a therapist whom their reader may read.';
+grant execute on function private.hours_worked(uuid, uuid, tstzrange) to authenticated, service_role;
 
 -- === schemas/booking/placement.sql ===
 
@@ -23938,52 +23960,11 @@ from reports.weeks as week
 join public.therapists as therapist on therapist.organization_id = week.organization_id
 cross join lateral (
   select case
-    when therapist.availability_hours is not null then coalesce((
-      select round(sum(extract(epoch from upper(span) - lower(span))) / 3600, 2)
-      from (
-        select
-          coalesce(range_agg(tstzrange(
-            (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
-            greatest(
-              (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
-              (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
-            ), '[)'
-          )), '{}') as windows
-        -- The therapist's days that touch the clinic's week: where the two live far apart, it begins two days off.
-        from generate_series(-2, 8) as nth (day)
-        -- Days are dates: a timestamp would be read in the zone of whoever asks.
-        cross join lateral (select week.week_start + nth.day as date) as day
-        cross join lateral jsonb_array_elements(
-          therapist.availability_hours
-            -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
-              [extract(isodow from day.date)::integer]
-        ) as item (value)
-      ) as weekly
-      cross join lateral (
-        select
-          coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at)) filter (where dated.kind = 'extra_hours'), '{}')
-            as extra,
-          coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at)) filter (where dated.kind = 'time_off'), '{}')
-            as off
-        from public.availability_exceptions as dated
-        where dated.organization_id = therapist.organization_id
-          and dated.therapist_id = therapist.id
-          and dated.ends_at > week.starts_at
-          and dated.starts_at < week.ends_at
-      ) as dated
-      cross join lateral (
-        select coalesce(range_agg(tstzrange(closure.starts_at, closure.ends_at)), '{}') as during
-        from public.organization_closures as closure
-        where closure.organization_id = therapist.organization_id
-          and closure.ends_at > week.starts_at
-          and closure.starts_at < week.ends_at
-      ) as closed
-      cross join lateral unnest(
-        ((weekly.windows + dated.extra) - dated.off - closed.during) * tstzmultirange(tstzrange(week.starts_at, week.ends_at))
-          -- Whoever was archived works no hours from then on.
-          * tstzmultirange(tstzrange(null, therapist.deleted_at))
-      ) as span
-    ), 0)
+    when therapist.availability_hours is not null then round(private.hours_worked(
+      week.organization_id, therapist.id,
+      -- Whoever was archived works no hours from then on.
+      tstzrange(week.starts_at, greatest(least(week.ends_at, therapist.deleted_at), week.starts_at), '[)')
+    ), 2)
   end as available
 ) as hours
 cross join lateral (

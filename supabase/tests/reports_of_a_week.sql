@@ -1,6 +1,6 @@
 -- What reports count once, and on whose side a cancellation is.
 begin;
-select plan(10);
+select plan(13);
 select tests.open_clinic();
 update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
 update public.therapists set time_zone = 'UTC' where organization_id = tests.id('clinic');
@@ -79,5 +79,18 @@ select tests.expire(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(20)))
 select tests.hold('rbt', tests.request('rbt', 'ben', tests.at(21)));
 select is((select array[expired, live] from reports.hold_funnel where organization_id = tests.id('clinic') order by day desc limit 1), array[1, 1], 'one has expired, unswept, and one lives');
 select is_empty('select * from tests.broken_claims()', 'the claims are sound');
+
+-- The hours that can be worked are those that can be booked, also while clocks change.
+update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
+update public.therapists set time_zone = 'America/Los_Angeles', availability_hours = '{"sunday": [{"start": "01:00", "end": "01:45"}, {"start": "02:30", "end": "04:00"}]}'
+where organization_id = tests.id('clinic') and id = tests.id('rbt');
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id('rbt2'), tests.id('ann'), day + time '12:00', day + time '13:00', 'UTC'
+from unnest(array['2031-03-09', '2031-11-02', '2031-07-06']::date[]) as day;
+select is((select available_hours from reports.therapist_utilization where therapist_id = tests.id('rbt') and sunday between week_start and week_start + 6), hours, format('%s: %s', sunday, title))
+from (values
+  (date '2031-07-06', 2.25, 'a Sunday as any other'), ('2031-11-02', 3.00, 'an hour that comes twice is worked twice'), ('2031-03-09', 1.75, 'one that clocks skip is not')
+) as day (sunday, hours, title);
+
 select * from finish();
 rollback;

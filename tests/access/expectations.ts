@@ -669,6 +669,7 @@ export const policyHelpers: readonly string[] = [
   'private.day_units(private.rendered_service[])',
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
+  'private.hours_worked(uuid,uuid,tstzrange)',
   'private.is_admin()',
   'private.is_direct_write()',
   'private.leave_booking(jsonb,text)',

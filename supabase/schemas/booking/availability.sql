@@ -1,6 +1,6 @@
 -- Purpose: whether a therapist can be booked at a time: weekly hours, dated changes of them, closures of the clinic.
 -- Objects: private.zone_periods; private.outside_availability, the one rule of placement in time; private.is_open, its
---          fast yes or no.
+--          fast yes or no; private.hours_worked, for reports.
 -- Watch for: weekly hours are civil time in the therapist's zone. 08:00 stays 08:00 across a change of clocks, an hour
 --            that comes twice is worked twice, and an hour that clocks skip is not worked.
 
@@ -209,3 +209,25 @@ end
 $$;
 comment on function private.is_open(uuid, uuid, tstzrange[]) is
   'Whether private.outside_availability has nothing to say of these spans, at a fraction of its cost when that is so.';
+
+create function private.hours_worked(organization_id uuid, therapist_id uuid, span tstzrange)
+returns numeric
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(sum(extract(epoch from upper(open.during) - lower(open.during))) / 3600, 0)
+    from unnest(tstzmultirange(span) - (
+      select coalesce(range_agg(closed.during), '{}')
+      from private.outside_availability(hours_worked.organization_id, hours_worked.therapist_id, array[span]) as closed
+    )) as open (during)
+  );
+end
+$$;
+comment on function private.hours_worked(uuid, uuid, tstzrange) is
+  'How many hours of a span can be booked with a therapist: an hour that comes twice counts twice, one that clocks skip not '
+  'at all. Runs as its owner, so that reports may call it for a therapist whom their reader may read.';
+grant execute on function private.hours_worked(uuid, uuid, tstzrange) to authenticated, service_role;
