@@ -142,7 +142,10 @@ export const plants: Record<string, Plant> = {
   'unsuited-offers': {
     what: 'a freed slot is offered to anybody who waits, whether or not it suits them',
     caughtBy: /what somebody waits for/,
-    plant: (db) => edit(db, 'private.entry_suits', 'entry.windows @> during', 'not isempty(during)'),
+    plant: async (db) => {
+      await edit(db, 'private.entry_place', 'entry.windows @> whole and ', '');
+      await edit(db, 'private.entry_place', 'entry.windows * ', '');
+    },
   },
   'open-when-closed': {
     what: 'closures and time off close nothing',

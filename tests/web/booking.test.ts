@@ -16,6 +16,7 @@ import {
   pointAt,
   rows,
   sessionsOf,
+  settled,
   sitDown,
   takeClock,
 } from './browser.ts';
@@ -296,7 +297,9 @@ describeInBrowser('booking', () => {
     await page.keyboard.press('Enter');
     await page.getByText(on`Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.`).waitFor();
     const block = page.locator('.ec-event.scheduled');
+    // The grid is drawn anew when what was booked has been read, and a block that is replaced loses the focus.
     await block.waitFor();
+    await settled(page);
     await block.focus();
     await page.keyboard.press('Enter');
     await page.locator('aside h2').filter({ hasText: 'C-1' }).waitFor();
