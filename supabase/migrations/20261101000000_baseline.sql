@@ -2379,11 +2379,11 @@ comment on function private.record_event(
 --            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
 --            holds; the exclusion constraint here is the calendar's own.
 
-create domain private.claimed_lanes as int4multirange
+create domain public.claimed_lanes as int4multirange
   check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
-comment on domain private.claimed_lanes is
+comment on domain public.claimed_lanes is
   'What of a client''s time a session, a hold or a claim takes. A domain: Postgres reads the checks of a table anew for '
-  'each statement.';
+  'each statement. In public: REST names the types of the columns it writes, and its callers may not look into private.';
 
 create table public.session_groups (
   organization_id uuid not null,
@@ -2450,7 +2450,7 @@ create table public.sessions (
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
-  lanes private.claimed_lanes not null default '{[0,2147483647)}',
+  lanes public.claimed_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
@@ -2735,7 +2735,7 @@ create table public.session_holds (
   time_zone text not null,
   -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null,
-  lanes private.claimed_lanes not null,
+  lanes public.claimed_lanes not null,
   status public.hold_status not null default 'held',
   settled_at timestamptz,
   settled_xid xid8,
@@ -3743,7 +3743,7 @@ create table private.claims (
   resource_kind public.resource_kind not null,
   resource_id uuid not null,
   during private.claimed_range not null,
-  lanes private.claimed_lanes not null,
+  lanes public.claimed_lanes not null,
   expires_at timestamptz,
   primary key (organization_id, owner_id, resource_id, during),
   -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.
@@ -20695,7 +20695,7 @@ create table private.visit_claims (
   resource_kind public.resource_kind not null check (resource_kind in ('therapist', 'client')),
   resource_id uuid not null,
   during private.claimed_range not null,
-  lanes private.claimed_lanes not null,
+  lanes public.claimed_lanes not null,
   primary key (organization_id, session_id, resource_kind, during, lanes),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
   -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.

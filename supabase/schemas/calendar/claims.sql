@@ -15,7 +15,7 @@ create table private.claims (
   resource_kind public.resource_kind not null,
   resource_id uuid not null,
   during private.claimed_range not null,
-  lanes private.claimed_lanes not null,
+  lanes public.claimed_lanes not null,
   expires_at timestamptz,
   primary key (organization_id, owner_id, resource_id, during),
   -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.

@@ -64,7 +64,7 @@ create table public.session_holds (
   time_zone text not null,
   -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null,
-  lanes private.claimed_lanes not null,
+  lanes public.claimed_lanes not null,
   status public.hold_status not null default 'held',
   settled_at timestamptz,
   settled_xid xid8,

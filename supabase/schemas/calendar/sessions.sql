@@ -4,11 +4,11 @@
 --            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
 --            holds; the exclusion constraint here is the calendar's own.
 
-create domain private.claimed_lanes as int4multirange
+create domain public.claimed_lanes as int4multirange
   check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
-comment on domain private.claimed_lanes is
+comment on domain public.claimed_lanes is
   'What of a client''s time a session, a hold or a claim takes. A domain: Postgres reads the checks of a table anew for '
-  'each statement.';
+  'each statement. In public: REST names the types of the columns it writes, and its callers may not look into private.';
 
 create table public.session_groups (
   organization_id uuid not null,
@@ -75,7 +75,7 @@ create table public.sessions (
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
-  lanes private.claimed_lanes not null default '{[0,2147483647)}',
+  lanes public.claimed_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,

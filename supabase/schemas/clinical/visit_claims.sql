@@ -12,7 +12,7 @@ create table private.visit_claims (
   resource_kind public.resource_kind not null check (resource_kind in ('therapist', 'client')),
   resource_id uuid not null,
   during private.claimed_range not null,
-  lanes private.claimed_lanes not null,
+  lanes public.claimed_lanes not null,
   primary key (organization_id, session_id, resource_kind, during, lanes),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
   -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.
