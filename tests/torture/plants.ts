@@ -96,7 +96,7 @@ export const plants: Record<string, Plant> = {
     plant: (db) =>
       edit(
         db,
-        'private.client_lanes',
+        'private.lanes_on',
         /\bbegin\b/,
         'begin\n  return int4multirange(int4range(x, x + 1)) from (select (random() * 1000000)::integer as x) as chosen;',
       ),
