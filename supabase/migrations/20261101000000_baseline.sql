@@ -4890,7 +4890,8 @@ comment on function private.kept(private.actor, text, text, bytea, jsonb) is
 --          each field and stand nowhere else in SQL; the comment on a domain is the message of the 400.
 -- Objects: the domains, private.hold_request, private.confirm_request, private.cancel_request and what they are made of;
 --          private.read_request and the typed readers.
--- Watch for: a new field of a request is a new attribute of its type, and nothing more. zod has the same bounds
+-- Watch for: a new field of a request is a new attribute of its type, and nothing more (of a type that stands already,
+--            alter type ... add attribute and make_readable again: its readers were made of the fields it had). zod has the same bounds
 --            (`functions/_shared/contract`); a property test sends the same bodies to both. Unknown fields are ignored,
 --            null equals absent, and a blank text is not given. Rules across fields are in slots.sql.
 
@@ -5507,10 +5508,10 @@ begin
   foreach name in array type_names loop
     execute format(
       $function$
-        create function private.mistyped(private.%1$I) returns jsonpath
+        create or replace function private.mistyped(private.%1$I) returns jsonpath
         language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
         comment on function private.mistyped(private.%1$I) is %3$L;
-        create function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
+        create or replace function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
         returns private.%1$I language plpgsql stable set search_path = '' as $body$
         begin
           begin
@@ -5539,7 +5540,8 @@ end
 $$;
 comment on function private.make_readable(text[]) is
   'Makes private.read_request for these types. The jsonpath of each is made once from the catalog: making it for each '
-  'request would cost more than the request, and so would a look-up that is not a constant.';
+  'request would cost more than the request, and so would a look-up that is not a constant. After alter type ... add '
+  'attribute it is called again.';
 
 select private.make_readable(array[
   'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
@@ -7894,17 +7896,26 @@ as $$
 begin
   return (
     select jsonb_build_object(
-      'touchedHolds', count(*),
-      'touchedHoldsUntil', private.iso(max(batch.expires_at)),
-      -- A move is let go whole.
-      'keys', coalesce(jsonb_agg(distinct case when batch.is_move then batch.hold_key else hold.hold_key end), '[]')
+      'touchedHolds', coalesce(sum(touched.number), 0),
+      'touchedHoldsUntil', private.iso(max(touched.expires_at)),
+      'keys', coalesce(jsonb_path_query_array(jsonb_agg(touched.keys), '$[*][*]'), '[]')
     )
-    from public.hold_batches as batch
-    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
-    where batch.organization_id = held_in.organization_id and batch.expires_at > as_of
-      and (held_in.therapist_id is null or batch.therapist_id = held_in.therapist_id)
-      and hold.status = 'held'
-      and hold.start_time < upper(span) and hold.end_time > lower(span)
+    from (
+      select batch.expires_at, count(*) filter (where part.is_in) as number,
+        -- A move is let go whole, and so is a batch of which nothing would be left.
+        case when batch.is_move or bool_and(part.is_in) then array[batch.hold_key]
+          else array_agg(distinct hold.hold_key) filter (where part.is_in) end as keys
+      from public.hold_batches as batch
+      join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      cross join lateral (
+        select hold.start_time < upper(span) and hold.end_time > lower(span) as is_in
+      ) as part
+      where batch.organization_id = held_in.organization_id and batch.expires_at > as_of
+        and (held_in.therapist_id is null or batch.therapist_id = held_in.therapist_id)
+        and hold.status = 'held'
+      group by batch.organization_id, batch.id
+      having bool_or(part.is_in)
+    ) as touched
   );
 end
 $$;
@@ -11762,7 +11773,7 @@ comment on function private.refuse_cancellation(private.actor, uuid[]) is
 -- === schemas/booking/extend_series.sql ===
 
 -- Purpose: a series goes on: by its rule, and as it was changed since.
--- Objects: usual_session, series_pattern, extension_days, extended_series, extend_series.
+-- Objects: series_to_come, usual_session, series_pattern, extension_days, extended_series, extend_series.
 -- Watch for: it is the hold and the confirmation of new sessions in one transaction, as of any others. The rule is followed
 --            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. So do
 --            therapist, room and travel. A session that was changed by itself changes nothing of that: a substitute who
@@ -11806,6 +11817,37 @@ end
 $$;
 comment on function private.read_extend_request(jsonb) is 'Reads the request of extend_series, or PT400.';
 
+create function private.series_to_come(
+  organization_id uuid,
+  series_id uuid,
+  out therapist_id uuid,
+  out is_in_one_room boolean,
+  out room_id uuid
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- One session alone may be the one that was changed.
+  select
+    case when count(distinct session.therapist_id) = 1 then min(session.therapist_id::text)::uuid end,
+    count(distinct coalesce(place.room_id::text, '')) = 1,
+    min(place.room_id::text)::uuid
+  into therapist_id, is_in_one_room, room_id
+  from public.sessions as session
+  left join public.session_groups as known_group
+    on known_group.organization_id = session.organization_id and known_group.id = session.group_id
+  cross join lateral (select coalesce(known_group.room_id, session.room_id) as room_id) as place
+  where session.organization_id = series_to_come.organization_id and session.series_id = series_to_come.series_id
+    and session.status = 'scheduled' and session.start_time > clock_timestamp()
+  having count(*) > 1;
+end
+$$;
+comment on function private.series_to_come(uuid, uuid) is
+  'Who renders all sessions of a series that are to come, and where all of them are, whoever asks; nulls where they differ, '
+  'and for a single one.';
+
 create function private.usual_session(
   organization_id uuid,
   series public.session_series,
@@ -11821,6 +11863,7 @@ set search_path = ''
 as $$
 declare
   usual public.sessions;
+  now_with record;
   standing constant public.sessions[] := array(
     select session from unnest(known) as session where session.status not in ('cancelled', 'no_show')
   );
@@ -11834,8 +11877,9 @@ declare
     else known
   end;
 begin
-  select mode() within group (order by session.location_type),
-    mode() within group (order by coalesce(known_group.room_id, session.room_id)),
+  -- No place and no room count as any other: mode() leaves nulls out.
+  select nullif(mode() within group (order by coalesce(session.location_type, '')), ''),
+    nullif(mode() within group (order by coalesce(known_group.room_id::text, session.room_id::text, '')), '')::uuid,
     mode() within group (order by greatest(known_group.buffer_before_minutes, session.buffer_before_minutes)),
     mode() within group (order by greatest(known_group.buffer_after_minutes, session.buffer_after_minutes))
   into usual.location_type, usual.room_id, usual.buffer_before_minutes, usual.buffer_after_minutes
@@ -11851,10 +11895,14 @@ begin
   if changes ? 'room_id' then
     usual.room_id := (changes ->> 'room_id')::uuid;
   end if;
+  now_with := private.series_to_come(organization_id, series.id);
+  if now_with.is_in_one_room then
+    usual.room_id := now_with.room_id;
+  end if;
   usual.buffer_before_minutes := coalesce((changes ->> 'buffer_before_minutes')::smallint, usual.buffer_before_minutes);
   usual.buffer_after_minutes := coalesce((changes ->> 'buffer_after_minutes')::smallint, usual.buffer_after_minutes);
   usual.organization_id := organization_id;
-  usual.therapist_id := coalesce((changes ->> 'therapist_id')::uuid, series.therapist_id);
+  usual.therapist_id := coalesce(now_with.therapist_id, (changes ->> 'therapist_id')::uuid, series.therapist_id);
   usual.client_id := series.client_id;
   -- Sessions get another code by themselves, too, and all of them when their code ends.
   select service.cpt_code, service.session_type into usual.cpt_code, usual.session_type
@@ -11878,8 +11926,9 @@ $$;
 comment on function private.usual_session(
   uuid, public.session_series, public.sessions[], public.hold_batches, jsonb, date
 ) is
-  'Who, where and for what the sessions of a series are, whatever became of a single one: as it was booked first (first) and '
-  'changed since (changes), else as most of its sessions are, of a service that is valid on next_day.';
+  'Who, where and for what the sessions of a series are, whatever became of a single one: as all of those to come are, else '
+  'as it was booked first (first) and changed since (changes), else as most of its sessions are, of a service that is valid '
+  'on next_day.';
 
 create function private.series_pattern(actor private.actor, wanted private.extend_request)
 returns private.series_pattern
@@ -12496,17 +12545,19 @@ begin
   end if;
   -- A group is in one place: all who come are booked for the same civil time of this zone, or nobody moves.
   select jsonb_agg(jsonb_build_object(
-    'occurrenceIndex', (
-      select min(mate.number) from (
-        select each.group_id, row_number() over (order by each.new_start_time, each.id) - 1 as number from unnest(moved) as each
-      ) as mate
-      where mate.group_id = member.group_id
-    ), 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
+    'occurrenceIndex', torn.number, 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
     'startTime', private.iso(member.start_time), 'endTime', private.iso(member.end_time)
   ) order by member.start_time, member.id) into cause.conflicts
-  from public.sessions as member
+  from (
+    select mate.group_id, min(mate.number) as number
+    from (
+      select each.group_id, row_number() over (order by each.new_start_time, each.id) - 1 as number from unnest(moved) as each
+    ) as mate
+    where mate.group_id is not null
+    group by mate.group_id
+  ) as torn
+  join public.sessions as member on member.group_id = torn.group_id
   where member.organization_id = resync_issue.organization_id
-    and member.group_id = any (array(select each.group_id from unnest(moved) as each))
     and member.status not in ('cancelled', 'no_show')
     and not exists (
       select from unnest(moved) as each
@@ -13231,51 +13282,102 @@ $$;
 comment on function private.wake_for_entry() is
   'Trigger: who begins to wait, or waits for something else, may want a slot that nobody could have.';
 
+create function private.wake_slots(organization_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Also a slot that an offer has in hand, which was refused by the rules as they were: this waits for the offer to end.
+  update private.freed_slots as slot
+  set is_asleep = false, blocked_ids = '{}', blocked_until = null
+  from (
+    select queued.organization_id, queued.id
+    from private.freed_slots as queued
+    where queued.organization_id = any (organization_ids) and queued.offered_batch_id is null
+    order by queued.id
+    for no key update
+  ) as awake
+  where slot.organization_id = awake.organization_id and slot.id = awake.id;
+end
+$$;
+comment on function private.wake_slots(uuid[]) is 'What could not be offered in these organizations is looked at again.';
+
 create function private.wake_for_rules()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-  changed_id constant uuid := coalesce(new.organization_id, old.organization_id);
 begin
-  -- Also a slot that an offer has in hand, which was refused by the rules as they were: this waits for the offer to end.
-  update private.freed_slots as slot
-  set is_asleep = false, blocked_ids = '{}', blocked_until = null
-  from (
-    select queued.id
-    from private.freed_slots as queued
-    where queued.organization_id = changed_id and queued.offered_batch_id is null
-    order by queued.id
-    for no key update
-  ) as awake
-  where slot.organization_id = changed_id and slot.id = awake.id;
+  perform private.wake_slots(array(select distinct changed.organization_id from changed_rows as changed));
   return null;
 end
 $$;
 comment on function private.wake_for_rules() is
-  'Trigger: a closure or time off that is withdrawn, new hours, a limit that is raised or ends, and a payer''s other rule may '
-  'open time that could not be offered.';
-create trigger d_wake_slots after update or delete on public.organization_closures
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after update or delete on public.availability_exceptions
-  for each row execute function private.wake_for_rules();
+  'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, and a payer''s other rule may open time '
+  'that could not be offered.';
+
+create function private.wake_for_extra_hours()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct added.organization_id from changed_rows as added where added.kind = 'extra_hours'
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_extra_hours() is 'Trigger: extra hours may open time that could not be offered.';
+
+create function private.wake_for_hours()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct changed.organization_id
+    from changed_rows as changed
+    join old_rows as former on former.organization_id = changed.organization_id and former.id = changed.id
+    where (changed.availability_hours, changed.time_zone) is distinct from (former.availability_hours, former.time_zone)
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_hours() is 'Trigger: a therapist''s new hours may open time that could not be offered.';
+
+create trigger d_wake_slots after update on public.organization_closures
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_deleted after delete on public.organization_closures
+  referencing old table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.availability_exceptions
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_deleted after delete on public.availability_exceptions
+  referencing old table as changed_rows for each statement execute function private.wake_for_rules();
 create trigger d_wake_slots_for_extra_hours after insert on public.availability_exceptions
-  for each row when (new.kind = 'extra_hours') execute function private.wake_for_rules();
+  referencing new table as changed_rows for each statement execute function private.wake_for_extra_hours();
 create trigger d_wake_slots after update on public.therapists
-  for each row
-  when ((new.availability_hours, new.time_zone) is distinct from (old.availability_hours, old.time_zone))
-  execute function private.wake_for_rules();
+  referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_hours();
 -- A new limit only takes; any other rule of a payer may also give.
 create trigger d_wake_slots after update on public.unit_limits
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after insert or update on public.payer_rules
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after insert or update on public.payer_code_rules
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after insert or update on public.payer_concurrency_rules
-  for each row execute function private.wake_for_rules();
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.payer_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.payer_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.payer_code_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.payer_code_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.payer_concurrency_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.payer_concurrency_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
 
 -- Offers -----------------------------------------------------------------------------------------------------------
 

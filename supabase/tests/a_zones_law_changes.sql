@@ -1,7 +1,7 @@
 -- A country changes its clocks, and the database learns of it: sessions keep the civil time they were booked for, a report
 -- lists those whose clocks show another one now, and resync_zone moves them back, all or none.
 begin;
-select plan(42);
+select plan(43);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -140,6 +140,7 @@ create temporary table torn on commit drop as select pg_temp.resync() as outcome
 select is(outcome ->> 'code', 'SESSION_NOT_MOVABLE', 'members who were booked for different times are not torn apart') from torn;
 select is(jsonb_path_query_array(outcome, '$.conflicts[*].sessionId'), to_jsonb((select array_agg(id order by id) from unnest(array[tests.id('ann in the group'), tests.id('ben in the group')]) as id
   where id = tests.id('ben in the group'))), 'the member who stays is named') from torn;
+select is(jsonb_path_query_array(outcome, '$.conflicts[*].occurrenceIndex'), '[0]', 'at the place of the group''s first member who would move') from torn;
 select pg_temp.law_changes('ben in the group');
 select is(pg_temp.resync() #>> '{body,movedCount}', '2', 'a group moves with all its members');
 select is((select start_time from public.session_groups where id = tests.id('group')), pg_temp.shows(12, '11:00'), 'and stands where they stand');

@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(74);
+select plan(77);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -143,6 +143,12 @@ select is(tests.confirm('rbt', tests.confirmation(held, 'rbt', 'ben')) ->> 'ok',
 select is((select count(*) from audit.events where organization_id = tests.id('clinic') and action = 'hold.released' and actor_user_id = tests.id('admin')), 3::bigint, 'each is in the audit');
 select is(pg_temp.holds_of(tests.close('admin', jsonb_build_object('name', 'Quiet', 'from_date', tests.day(70), 'cancel_sessions', true))), '[0, 0, null]', 'where nothing is held nothing is told');
 select is(pg_temp.holds_of(tests.close('other admin', jsonb_build_object('name', 'Quiet', 'from_date', tests.day(61), 'cancel_sessions', true))), '[0, 0, null]', 'nor of another clinic');
+create temporary table whole on commit drop as select tests.hold('admin', tests.series('bcba', 'ann', array[tests.local(80, '11:00'), tests.local(81, '11:00'), tests.local(82, '11:00')])) as held;
+select is(pg_temp.holds_of(tests.close('admin', jsonb_build_object('name', 'Flood', 'from_date', tests.day(80), 'to_date', tests.day(83), 'cancel_sessions', true))),
+  (select jsonb_build_array(3, 3, held #> '{body,expiresAt}') from whole), 'a series that is held within the closure goes');
+select is((select string_agg(distinct hold.status::text, ' ') from public.session_holds as hold join whole on hold.batch_id = (held #>> '{body,holdId}')::uuid), 'released', 'with all its dates');
+select results_eq($$ select cardinality(event.entity_ids) from audit.events as event join whole on event.details ->> 'batchId' = held #>> '{body,holdId}' where event.action = 'hold.released' $$,
+  '{3}'::integer[], 'at once: it is one event');
 select is_empty('select * from tests.broken_claims()', 'and the claims are sound');
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(68);
+select plan(81);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -241,6 +241,52 @@ select tests.call('admin', format('select public.recode_sessions(%L)', jsonb_bui
   select jsonb_agg(session.id) from public.sessions as session join ended on series_id = ended.id where start_time = tests.day(614)))));
 select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'a series whose code has ended goes on') from ended;
 select is(tests.session_on(id, 621), 'bcba 0 97155 60', 'as the service that is valid then') from ended;
+
+-- Whoever was handed all sessions to come goes on with the series, in the room they are all in by now; without a place, as most.
+create function tests.hand_over(series uuid, giver text, receiver text, since integer, until integer) returns void language plpgsql as $$
+declare
+  held jsonb := tests.call('admin', format('select public.hold_reassignment(%L)', jsonb_build_object('therapist_id', tests.id(giver), 'to_therapist_id', tests.id(receiver),
+    'from', private.iso(tests.day(since, '00:00')), 'to', private.iso(tests.day(until, '23:59')))));
+  booked jsonb := tests.confirm('admin', jsonb_build_object('hold_key', held #> '{body,holdKey}') || (
+    select (jsonb_agg(item order by position) -> 0) || jsonb_build_object('hold_key', held #> '{body,holdKey}', 'occurrences', jsonb_agg(item order by position))
+    from jsonb_array_elements(held #> '{body,holds}') with ordinality as element (hold, position)
+    cross join lateral (select jsonb_build_object('hold_key', hold -> 'holdKey', 'time_zone', hold -> 'timeZone', 'session', jsonb_build_object('id', hold -> 'sessionId',
+      'therapist_id', tests.id(receiver), 'client_id', hold -> 'clientId', 'start_time', hold -> 'startTime', 'end_time', hold -> 'endTime')) as item) as listed));
+begin
+  if booked -> 'ok' is distinct from 'true' then
+    raise exception 'not handed over: % %', held, booked;
+  end if;
+end $$;
+insert into public.caseloads (organization_id, therapist_id, client_id) values (tests.id('clinic'), tests.id('rbt2'), tests.id('dan')) on conflict do nothing;
+create temporary table handed on commit drop as select tests.book_rule('rbt', 'dan', '{630,637,644}', '{"rule": "FREQ=WEEKLY", "count": 3}', jsonb_build_object('cpt_code', '97153', 'room_id', tests.id('blue'),
+  'start_time', tests.day(630), 'end_time', tests.day(630, '11:00'))) as id;
+select tests.hand_over(id, 'rbt', 'rbt2', 637, 644) from handed;
+update public.sessions set location_type = 'telehealth' from handed where series_id = handed.id and start_time = tests.day(637);
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'who was handed most sessions of a series does not go on with it') from handed;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'an admin does') from handed;
+select is(tests.session_on(id, 651), 'rbt blue 0 97153 60', 'with whom it was booked, and with no place, as most sessions have none') from handed;
+select tests.hand_over(id, 'rbt', 'rbt2', 630, 651) from handed;
+select is(tests.extend('rbt', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'once all to come are handed over, the giver does not go on') from handed;
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'ok', 'true', 'the receiver does') from handed;
+select is(tests.session_on(id, 658), 'rbt2 blue 0 97153 60', 'with themselves') from handed;
+update public.sessions set room_id = tests.id('green') from handed where series_id = handed.id and start_time < tests.day(658);
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'ok', 'true', 'some were moved to another room by themselves') from handed;
+select is(tests.session_on(id, 665), 'rbt2 blue 0 97153 60', 'which is not the series'' room') from handed;
+update public.sessions set room_id = tests.id('green') from handed where series_id = handed.id and status = 'scheduled';
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'ok', 'true', 'then all were') from handed;
+select is(tests.session_on(id, 672), 'rbt2 green 0 97153 60', 'so it is') from handed;
+update public.sessions set room_id = null from handed where series_id = handed.id and status = 'scheduled';
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'ok', 'true', 'and no room is as good as any') from handed;
+select is(tests.session_on(id, 679), 'rbt2 0 97153 60', 'when all to come have none') from handed;
+
+-- A series that was written directly has no room that was asked for: most of its sessions have none.
+insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, civil_start)
+values (tests.id('clinic'), tests.id('written'), tests.id('rbt2'), tests.id('cat'), 'FREQ=WEEKLY', 'America/Los_Angeles', tests.day(630, '17:00') at time zone 'America/Los_Angeles');
+insert into public.sessions (organization_id, series_id, therapist_id, client_id, start_time, end_time, time_zone, room_id)
+select tests.id('clinic'), tests.id('written'), tests.id('rbt2'), tests.id('cat'), tests.day(day, '17:00'), tests.day(day, '18:00'), 'America/Los_Angeles', case when day = 644 then tests.id('blue') end
+from unnest('{630,637,644}'::integer[]) as day;
+select tests.extend('admin', tests.id('written'), '{"count": 1}');
+select is(tests.session_on(tests.id('written'), 651), 'rbt2 0 60', 'and it goes on in none');
 
 -- Who misses a session of a group comes to the next.
 do $$ begin perform tests.cancel('admin', jsonb_build_object('session_ids', jsonb_build_array((

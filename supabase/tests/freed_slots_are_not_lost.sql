@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(41);
+select plan(47);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -211,6 +211,36 @@ values (tests.id('clinic'), tests.id('fay'), '97153', tstzmultirange(tstzrange(t
 select pg_temp.sweep();
 select is(pg_temp.offers(), '{10:00-10:30}', 'and is offered to the next');
 select is_empty('select * from tests.broken_claims()', 'all of it soundly');
+
+-- However many rules are written at once, each slot is woken once.
+insert into private.freed_slots (organization_id, therapist_id, start_time, end_time)
+select tests.id('clinic'), tests.id('rbt'), tests.at(day), tests.at(day, '11:00') from unnest(array[84, 85]) as day;
+create temporary table woken (day integer) on commit drop;
+create function pg_temp.note_woken() returns trigger language plpgsql as $$
+begin
+  insert into woken values (new.start_time::date - tests.at(0)::date);
+  return null;
+end $$;
+create trigger z_note_woken after update on private.freed_slots for each row execute function pg_temp.note_woken();
+create function pg_temp.wakes(statement text) returns text language plpgsql as $$
+begin
+  truncate woken;
+  execute statement;
+  return (select string_agg(format('%s: %s', each.day, each.number), ', ' order by each.day)
+    from (select day, count(*) as number from woken where day in (84, 85) group by day) as each);
+end $$;
+select is(pg_temp.wakes(statement), expected, name)
+from (values
+  (1, 'three new rules of a payer wake each slot once', format($$ insert into public.payer_rules (organization_id, payer_id, valid_from, valid_to)
+    select %L, %L, day, day from unnest('{2019-01-01,2019-01-02,2019-01-03}'::date[]) as day $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
+  (2, 'so do changes of all rules', format($$ update public.payer_rules set valid_to = valid_to where organization_id = %L $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (3, 'and new hours of all therapists', format($$ update public.therapists set availability_hours = coalesce(availability_hours, '{}') || '{"sunday": []}' where organization_id = %L $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (4, 'their names wake none', format($$ update public.therapists set display_name = display_name where organization_id = %L $$, tests.id('clinic')), null),
+  (5, 'nor does new time off', format($$ insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+    select %L, %L, 'time_off', day, day + interval '1 hour' from unnest(array[tests.at(95), tests.at(96)]) as day $$, tests.id('clinic'), tests.id('rbt2')), null),
+  (6, 'time off that is withdrawn does, once', format($$ delete from public.availability_exceptions where organization_id = %L and starts_at in (tests.at(95), tests.at(96)) $$, tests.id('clinic')), '84: 1, 85: 1')
+) as try (position, name, statement, expected) order by position;
+drop trigger z_note_woken on private.freed_slots;
 
 select * from finish();
 rollback;

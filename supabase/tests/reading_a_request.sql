@@ -1,7 +1,7 @@
 -- A body becomes a typed row and then slots, or a 400 that names every field that is wrong. Nothing is converted on the
 -- way: "300" is no number and 97153 no text.
 begin;
-select plan(65);
+select plan(67);
 
 -- What is wrong with a body: {"path": "message"}, or the code with issues when it is not VALIDATION_FAILED.
 create function tests.problems(kind text, body jsonb, as_of timestamptz default '2026-11-01') returns jsonb language plpgsql as $$
@@ -158,5 +158,13 @@ from (values
   ('{"from_date": "2027-02-28", "to_date": "2027-02-27", "time_zone": "UTC", "all_therapists": 1}', 'all_therapists')
 ) as bad (body, path);
 select is(tests.paths('release', '{}'), 'hold_key', 'letting a hold go needs its key');
+-- A type that has got a field more is made readable again.
+create type private.grown_request as (name text);
+select private.make_readable('{grown_request}');
+alter type private.grown_request add attribute number integer;
+select private.make_readable('{grown_request}');
+select is(private.read_request('{"name": "x", "number": 2}', null::private.grown_request)::text, '(x,2)', 'the new field is read');
+select throws_ok($$ select private.read_request('{"number": "two"}', null::private.grown_request) $$, 'PT400', null, 'and refused when it is not what it should be');
+
 select * from finish();
 rollback;

@@ -189,9 +189,30 @@ export const mutants: Mutant[] = [
   {
     name: 'a substitute who gives the last session of a series goes on with it',
     file: 'supabase/schemas/booking/extend_series.sql',
-    from: "coalesce((changes ->> 'therapist_id')::uuid, series.therapist_id)",
+    from: "coalesce(now_with.therapist_id, (changes ->> 'therapist_id')::uuid, series.therapist_id)",
     to: 'standing[cardinality(standing)].therapist_id',
     tests: ['extending_a_series.sql'],
+  },
+  {
+    name: 'a series that was handed over goes on with whom it was booked',
+    file: 'supabase/schemas/booking/extend_series.sql',
+    from: 'coalesce(now_with.therapist_id, ',
+    to: 'coalesce(',
+    tests: ['extending_a_series.sql'],
+  },
+  {
+    name: 'the one session to come that has a place names that of a whole series',
+    file: 'supabase/schemas/booking/extend_series.sql',
+    from: "nullif(mode() within group (order by coalesce(session.location_type, '')), '')",
+    to: 'mode() within group (order by session.location_type)',
+    tests: ['extending_a_series.sql'],
+  },
+  {
+    name: 'a closing lets a held series go one occurrence at a time',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: 'case when batch.is_move or bool_and(part.is_in) then',
+    to: 'case when batch.is_move then',
+    tests: ['closing_the_clinic.sql'],
   },
   {
     name: 'the room of the first booking is forgotten when a series goes on',

@@ -157,17 +157,26 @@ as $$
 begin
   return (
     select jsonb_build_object(
-      'touchedHolds', count(*),
-      'touchedHoldsUntil', private.iso(max(batch.expires_at)),
-      -- A move is let go whole.
-      'keys', coalesce(jsonb_agg(distinct case when batch.is_move then batch.hold_key else hold.hold_key end), '[]')
+      'touchedHolds', coalesce(sum(touched.number), 0),
+      'touchedHoldsUntil', private.iso(max(touched.expires_at)),
+      'keys', coalesce(jsonb_path_query_array(jsonb_agg(touched.keys), '$[*][*]'), '[]')
     )
-    from public.hold_batches as batch
-    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
-    where batch.organization_id = held_in.organization_id and batch.expires_at > as_of
-      and (held_in.therapist_id is null or batch.therapist_id = held_in.therapist_id)
-      and hold.status = 'held'
-      and hold.start_time < upper(span) and hold.end_time > lower(span)
+    from (
+      select batch.expires_at, count(*) filter (where part.is_in) as number,
+        -- A move is let go whole, and so is a batch of which nothing would be left.
+        case when batch.is_move or bool_and(part.is_in) then array[batch.hold_key]
+          else array_agg(distinct hold.hold_key) filter (where part.is_in) end as keys
+      from public.hold_batches as batch
+      join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      cross join lateral (
+        select hold.start_time < upper(span) and hold.end_time > lower(span) as is_in
+      ) as part
+      where batch.organization_id = held_in.organization_id and batch.expires_at > as_of
+        and (held_in.therapist_id is null or batch.therapist_id = held_in.therapist_id)
+        and hold.status = 'held'
+      group by batch.organization_id, batch.id
+      having bool_or(part.is_in)
+    ) as touched
   );
 end
 $$;

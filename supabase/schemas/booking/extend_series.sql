@@ -1,5 +1,5 @@
 -- Purpose: a series goes on: by its rule, and as it was changed since.
--- Objects: usual_session, series_pattern, extension_days, extended_series, extend_series.
+-- Objects: series_to_come, usual_session, series_pattern, extension_days, extended_series, extend_series.
 -- Watch for: it is the hold and the confirmation of new sessions in one transaction, as of any others. The rule is followed
 --            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. So do
 --            therapist, room and travel. A session that was changed by itself changes nothing of that: a substitute who
@@ -43,6 +43,37 @@ end
 $$;
 comment on function private.read_extend_request(jsonb) is 'Reads the request of extend_series, or PT400.';
 
+create function private.series_to_come(
+  organization_id uuid,
+  series_id uuid,
+  out therapist_id uuid,
+  out is_in_one_room boolean,
+  out room_id uuid
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- One session alone may be the one that was changed.
+  select
+    case when count(distinct session.therapist_id) = 1 then min(session.therapist_id::text)::uuid end,
+    count(distinct coalesce(place.room_id::text, '')) = 1,
+    min(place.room_id::text)::uuid
+  into therapist_id, is_in_one_room, room_id
+  from public.sessions as session
+  left join public.session_groups as known_group
+    on known_group.organization_id = session.organization_id and known_group.id = session.group_id
+  cross join lateral (select coalesce(known_group.room_id, session.room_id) as room_id) as place
+  where session.organization_id = series_to_come.organization_id and session.series_id = series_to_come.series_id
+    and session.status = 'scheduled' and session.start_time > clock_timestamp()
+  having count(*) > 1;
+end
+$$;
+comment on function private.series_to_come(uuid, uuid) is
+  'Who renders all sessions of a series that are to come, and where all of them are, whoever asks; nulls where they differ, '
+  'and for a single one.';
+
 create function private.usual_session(
   organization_id uuid,
   series public.session_series,
@@ -58,6 +89,7 @@ set search_path = ''
 as $$
 declare
   usual public.sessions;
+  now_with record;
   standing constant public.sessions[] := array(
     select session from unnest(known) as session where session.status not in ('cancelled', 'no_show')
   );
@@ -71,8 +103,9 @@ declare
     else known
   end;
 begin
-  select mode() within group (order by session.location_type),
-    mode() within group (order by coalesce(known_group.room_id, session.room_id)),
+  -- No place and no room count as any other: mode() leaves nulls out.
+  select nullif(mode() within group (order by coalesce(session.location_type, '')), ''),
+    nullif(mode() within group (order by coalesce(known_group.room_id::text, session.room_id::text, '')), '')::uuid,
     mode() within group (order by greatest(known_group.buffer_before_minutes, session.buffer_before_minutes)),
     mode() within group (order by greatest(known_group.buffer_after_minutes, session.buffer_after_minutes))
   into usual.location_type, usual.room_id, usual.buffer_before_minutes, usual.buffer_after_minutes
@@ -88,10 +121,14 @@ begin
   if changes ? 'room_id' then
     usual.room_id := (changes ->> 'room_id')::uuid;
   end if;
+  now_with := private.series_to_come(organization_id, series.id);
+  if now_with.is_in_one_room then
+    usual.room_id := now_with.room_id;
+  end if;
   usual.buffer_before_minutes := coalesce((changes ->> 'buffer_before_minutes')::smallint, usual.buffer_before_minutes);
   usual.buffer_after_minutes := coalesce((changes ->> 'buffer_after_minutes')::smallint, usual.buffer_after_minutes);
   usual.organization_id := organization_id;
-  usual.therapist_id := coalesce((changes ->> 'therapist_id')::uuid, series.therapist_id);
+  usual.therapist_id := coalesce(now_with.therapist_id, (changes ->> 'therapist_id')::uuid, series.therapist_id);
   usual.client_id := series.client_id;
   -- Sessions get another code by themselves, too, and all of them when their code ends.
   select service.cpt_code, service.session_type into usual.cpt_code, usual.session_type
@@ -115,8 +152,9 @@ $$;
 comment on function private.usual_session(
   uuid, public.session_series, public.sessions[], public.hold_batches, jsonb, date
 ) is
-  'Who, where and for what the sessions of a series are, whatever became of a single one: as it was booked first (first) and '
-  'changed since (changes), else as most of its sessions are, of a service that is valid on next_day.';
+  'Who, where and for what the sessions of a series are, whatever became of a single one: as all of those to come are, else '
+  'as it was booked first (first) and changed since (changes), else as most of its sessions are, of a service that is valid '
+  'on next_day.';
 
 create function private.series_pattern(actor private.actor, wanted private.extend_request)
 returns private.series_pattern

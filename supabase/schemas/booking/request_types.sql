@@ -2,7 +2,8 @@
 --          each field and stand nowhere else in SQL; the comment on a domain is the message of the 400.
 -- Objects: the domains, private.hold_request, private.confirm_request, private.cancel_request and what they are made of;
 --          private.read_request and the typed readers.
--- Watch for: a new field of a request is a new attribute of its type, and nothing more. zod has the same bounds
+-- Watch for: a new field of a request is a new attribute of its type, and nothing more (of a type that stands already,
+--            alter type ... add attribute and make_readable again: its readers were made of the fields it had). zod has the same bounds
 --            (`functions/_shared/contract`); a property test sends the same bodies to both. Unknown fields are ignored,
 --            null equals absent, and a blank text is not given. Rules across fields are in slots.sql.
 
@@ -619,10 +620,10 @@ begin
   foreach name in array type_names loop
     execute format(
       $function$
-        create function private.mistyped(private.%1$I) returns jsonpath
+        create or replace function private.mistyped(private.%1$I) returns jsonpath
         language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
         comment on function private.mistyped(private.%1$I) is %3$L;
-        create function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
+        create or replace function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
         returns private.%1$I language plpgsql stable set search_path = '' as $body$
         begin
           begin
@@ -651,7 +652,8 @@ end
 $$;
 comment on function private.make_readable(text[]) is
   'Makes private.read_request for these types. The jsonpath of each is made once from the catalog: making it for each '
-  'request would cost more than the request, and so would a look-up that is not a constant.';
+  'request would cost more than the request, and so would a look-up that is not a constant. After alter type ... add '
+  'attribute it is called again.';
 
 select private.make_readable(array[
   'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',

@@ -325,51 +325,102 @@ $$;
 comment on function private.wake_for_entry() is
   'Trigger: who begins to wait, or waits for something else, may want a slot that nobody could have.';
 
+create function private.wake_slots(organization_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Also a slot that an offer has in hand, which was refused by the rules as they were: this waits for the offer to end.
+  update private.freed_slots as slot
+  set is_asleep = false, blocked_ids = '{}', blocked_until = null
+  from (
+    select queued.organization_id, queued.id
+    from private.freed_slots as queued
+    where queued.organization_id = any (organization_ids) and queued.offered_batch_id is null
+    order by queued.id
+    for no key update
+  ) as awake
+  where slot.organization_id = awake.organization_id and slot.id = awake.id;
+end
+$$;
+comment on function private.wake_slots(uuid[]) is 'What could not be offered in these organizations is looked at again.';
+
 create function private.wake_for_rules()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-  changed_id constant uuid := coalesce(new.organization_id, old.organization_id);
 begin
-  -- Also a slot that an offer has in hand, which was refused by the rules as they were: this waits for the offer to end.
-  update private.freed_slots as slot
-  set is_asleep = false, blocked_ids = '{}', blocked_until = null
-  from (
-    select queued.id
-    from private.freed_slots as queued
-    where queued.organization_id = changed_id and queued.offered_batch_id is null
-    order by queued.id
-    for no key update
-  ) as awake
-  where slot.organization_id = changed_id and slot.id = awake.id;
+  perform private.wake_slots(array(select distinct changed.organization_id from changed_rows as changed));
   return null;
 end
 $$;
 comment on function private.wake_for_rules() is
-  'Trigger: a closure or time off that is withdrawn, new hours, a limit that is raised or ends, and a payer''s other rule may '
-  'open time that could not be offered.';
-create trigger d_wake_slots after update or delete on public.organization_closures
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after update or delete on public.availability_exceptions
-  for each row execute function private.wake_for_rules();
+  'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, and a payer''s other rule may open time '
+  'that could not be offered.';
+
+create function private.wake_for_extra_hours()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct added.organization_id from changed_rows as added where added.kind = 'extra_hours'
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_extra_hours() is 'Trigger: extra hours may open time that could not be offered.';
+
+create function private.wake_for_hours()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct changed.organization_id
+    from changed_rows as changed
+    join old_rows as former on former.organization_id = changed.organization_id and former.id = changed.id
+    where (changed.availability_hours, changed.time_zone) is distinct from (former.availability_hours, former.time_zone)
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_hours() is 'Trigger: a therapist''s new hours may open time that could not be offered.';
+
+create trigger d_wake_slots after update on public.organization_closures
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_deleted after delete on public.organization_closures
+  referencing old table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.availability_exceptions
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_deleted after delete on public.availability_exceptions
+  referencing old table as changed_rows for each statement execute function private.wake_for_rules();
 create trigger d_wake_slots_for_extra_hours after insert on public.availability_exceptions
-  for each row when (new.kind = 'extra_hours') execute function private.wake_for_rules();
+  referencing new table as changed_rows for each statement execute function private.wake_for_extra_hours();
 create trigger d_wake_slots after update on public.therapists
-  for each row
-  when ((new.availability_hours, new.time_zone) is distinct from (old.availability_hours, old.time_zone))
-  execute function private.wake_for_rules();
+  referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_hours();
 -- A new limit only takes; any other rule of a payer may also give.
 create trigger d_wake_slots after update on public.unit_limits
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after insert or update on public.payer_rules
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after insert or update on public.payer_code_rules
-  for each row execute function private.wake_for_rules();
-create trigger d_wake_slots after insert or update on public.payer_concurrency_rules
-  for each row execute function private.wake_for_rules();
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.payer_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.payer_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.payer_code_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.payer_code_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.payer_concurrency_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.payer_concurrency_rules
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
 
 -- Offers -----------------------------------------------------------------------------------------------------------
 

@@ -102,17 +102,19 @@ begin
   end if;
   -- A group is in one place: all who come are booked for the same civil time of this zone, or nobody moves.
   select jsonb_agg(jsonb_build_object(
-    'occurrenceIndex', (
-      select min(mate.number) from (
-        select each.group_id, row_number() over (order by each.new_start_time, each.id) - 1 as number from unnest(moved) as each
-      ) as mate
-      where mate.group_id = member.group_id
-    ), 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
+    'occurrenceIndex', torn.number, 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
     'startTime', private.iso(member.start_time), 'endTime', private.iso(member.end_time)
   ) order by member.start_time, member.id) into cause.conflicts
-  from public.sessions as member
+  from (
+    select mate.group_id, min(mate.number) as number
+    from (
+      select each.group_id, row_number() over (order by each.new_start_time, each.id) - 1 as number from unnest(moved) as each
+    ) as mate
+    where mate.group_id is not null
+    group by mate.group_id
+  ) as torn
+  join public.sessions as member on member.group_id = torn.group_id
   where member.organization_id = resync_issue.organization_id
-    and member.group_id = any (array(select each.group_id from unnest(moved) as each))
     and member.status not in ('cancelled', 'no_show')
     and not exists (
       select from unnest(moved) as each
