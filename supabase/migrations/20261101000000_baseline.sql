@@ -7450,7 +7450,8 @@ begin
     select client.id, session.ids as session_ids, hold.ids as hold_ids
     from (
       select distinct coverage.client_id as id from public.client_coverages as coverage
-      where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+      where coverage.organization_id = new.organization_id
+        and coverage.payer_id in (new.payer_id, case when tg_op = 'UPDATE' then old.payer_id end)
     ) as client
     cross join lateral (
       select array_agg(known.id) as ids from public.sessions as known
@@ -7506,7 +7507,7 @@ create trigger refuse_entered_units before insert on public.authorizations
   for each row when (new.booked_units <> 0)
   execute function private.refuse_derived_column('booked_units');
 create trigger refuse_booked_units before update of booked_units on public.authorizations
-  for each statement when (private.is_direct_write())
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
   execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
@@ -7524,11 +7525,13 @@ create trigger c_recount after insert or update on public.client_coverages
 
 create trigger b_guard_rule before insert or update on public.payer_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to on public.payer_rules
+create trigger c_recount after insert or update of payer_id, rounding, authorization_required, valid_from, valid_to
+  on public.payer_rules
   for each row execute function private.recount_after_rule();
 create trigger b_guard_rule before insert or update on public.payer_code_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to on public.payer_code_rules
+create trigger c_recount after insert or update of payer_id, cpt_code, is_covered, rounding, authorization_required, valid_from, valid_to
+  on public.payer_code_rules
   for each row execute function private.recount_after_rule();
 
 create trigger refuse_derived_write
@@ -7543,9 +7546,21 @@ create trigger refuse_truncate before truncate on public.authorization_units
 -- === schemas/payers/concurrency.sql ===
 
 -- Purpose: bookings follow a change of payers' rules about services that may run at once.
--- Objects: was_let_beside; relane_clients and the triggers that call it.
+-- Objects: let_beside; was_let_beside; relane_clients and the triggers that call it.
 -- Watch for: a change is refused while bookings overlap that it would no longer allow: move or cancel those first, or let
 --            the new version begin on a later day.
+
+create table private.let_beside (
+  organization_id uuid not null,
+  session_id uuid not null,
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id) on delete cascade
+);
+comment on table private.let_beside is
+  'Sessions that an admin let run beside another service when they gave them another code. What was let when it was booked '
+  'is in hold_batches; private.was_let_beside asks both.';
+alter table private.let_beside enable row level security;
+create policy deny_all on private.let_beside using (false);
 
 create function private.was_let_beside(organization_id uuid, session_id uuid)
 returns boolean
@@ -7567,6 +7582,9 @@ begin
     ) as hold
     join public.hold_batches as batch on batch.organization_id = was_let_beside.organization_id and batch.id = hold.batch_id
     where private.overrides(batch, 'concurrency')
+  ) or exists (
+    select from private.let_beside as let
+    where let.organization_id = was_let_beside.organization_id and let.session_id = was_let_beside.session_id
   );
 end
 $$;
@@ -7629,7 +7647,7 @@ begin
     raise exception using
       errcode = 'restrict_violation',
       message = 'bookings of a client overlap that this change would no longer allow',
-      hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
+      hint = 'Move or cancel one of each pair first. A rule or a coverage may also begin on a later day.';
   end if;
   perform private.leave_booking(null, former);
 end
@@ -7666,9 +7684,43 @@ create trigger b_relane after insert or update on public.payer_concurrency_rules
 -- === schemas/payers/service_days.sql ===
 
 -- Purpose: the days of what is booked follow the zone that they are counted in.
--- Objects: private.follow_service_zone and the triggers that call it.
+-- Objects: private.clients_of_other_days, private.follow_service_zone and the triggers that call it.
 -- Watch for: the day of a service is local to the client, or to the organization for a client without a zone. Units, limits
 --            and lanes were taken for that day, so another zone asks for them anew, completed visits included.
+
+create function private.clients_of_other_days(organization_id uuid, client_ids uuid[], former_zone text, zone text)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select distinct service.client_id
+    from (
+      select hold.client_id, hold.start_time, hold.end_time from public.session_holds as hold
+      where hold.organization_id = clients_of_other_days.organization_id and hold.client_id = any (client_ids)
+        and hold.status = 'held'
+      union all
+      select session.client_id, instant.start_time, instant.end_time
+      from public.sessions as session
+      left join public.session_visits as visit
+        on visit.organization_id = session.organization_id and visit.session_id = session.id
+      cross join lateral (
+        values (session.start_time, session.end_time),
+          (coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time))
+      ) as instant (start_time, end_time)
+      where session.organization_id = clients_of_other_days.organization_id and session.client_id = any (client_ids)
+        and session.status not in ('cancelled', 'no_show')
+    ) as service
+    where (service.start_time at time zone former_zone)::date <> (service.start_time at time zone zone)::date
+      or (service.end_time at time zone former_zone)::date <> (service.end_time at time zone zone)::date
+    order by service.client_id
+  );
+end
+$$;
+comment on function private.clients_of_other_days(uuid, uuid[], text, text) is
+  'Those of these clients who have something held, booked or rendered whose first or last day is another in the new zone.';
 
 create function private.follow_service_zone()
 returns trigger
@@ -7680,7 +7732,10 @@ declare
   former constant text := private.enter_booking();
   of_organization constant uuid := (to_jsonb(new) ->> case tg_table_name when 'clients' then 'organization_id' else 'id' end)::uuid;
   of_client constant uuid := case tg_table_name when 'clients' then (to_jsonb(new) ->> 'id')::uuid end;
+  former_zone constant text := coalesce(old.time_zone, private.service_zone(of_organization, null));
+  zone constant text := coalesce(new.time_zone, private.service_zone(of_organization, null));
   client_ids uuid[];
+  moved_ids uuid[];
   client_id uuid;
 begin
   -- A client without a payer has no units, and their services never run at once.
@@ -7692,8 +7747,9 @@ begin
       and (client.id = of_client or of_client is null and client.time_zone is null)
     order by client.id
   );
-  perform private.relane_clients(of_organization, client_ids);
-  foreach client_id in array client_ids loop
+  moved_ids := private.clients_of_other_days(of_organization, client_ids, former_zone, zone);
+  perform private.relane_clients(of_organization, moved_ids);
+  foreach client_id in array moved_ids loop
     perform private.recount_units(of_organization, client_id, true);
   end loop;
   perform private.wake_slots_of(of_organization, client_ids);
@@ -12801,8 +12857,11 @@ begin
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
-  if shortages is not null and not private.overrides(override, 'authorization') then
-    shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
+  if shortages is null then
+    return;
+  end if;
+  shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
+  if not private.overrides(override, 'authorization') then
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
@@ -12819,7 +12878,7 @@ create function private.write_recoded(
   is_short boolean,
   as_of timestamptz,
   out conflicts jsonb,
-  out lifts boolean
+  out lifted_ids uuid[]
 )
 language plpgsql
 set search_path = ''
@@ -12839,11 +12898,17 @@ begin
   where session.organization_id = actor.organization_id and session.id = each.id;
   -- Their rows have the new lanes by now: what is in the way is another service of the client.
   obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
-  lifts := obstacle.concurrent_lanes is not null and private.overrides(override, 'concurrency');
-  if lifts then
+  delete from private.let_beside as let
+  where let.organization_id = actor.organization_id and let.session_id = any (session_ids);
+  if obstacle.concurrent_lanes is not null and private.overrides(override, 'concurrency') then
+    lifted_ids := array(
+      select distinct (item.value ->> 'sessionId')::uuid from jsonb_array_elements(obstacle.conflicts) as item
+    );
     update public.sessions as session
     set lanes = session.lanes - obstacle.concurrent_lanes
-    where session.organization_id = actor.organization_id and session.id = any (session_ids);
+    where session.organization_id = actor.organization_id and session.id = any (lifted_ids);
+    insert into private.let_beside (organization_id, session_id)
+    select actor.organization_id, lifted.id from unnest(lifted_ids) as lifted (id);
     obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
   end if;
   conflicts := obstacle.conflicts;
@@ -12863,7 +12928,7 @@ comment on function private.write_recoded(
   private.actor, public.sessions[], private.override_request, boolean, timestamptz
 ) is
   'Writes sessions with their new code, lanes and units, or says what is in the way; then the caller undoes it. is_short: an '
-  'admin has set missing units aside, which are entered as beyond the authorization. lifts: so they have two services at once.';
+  'admin has set missing units aside, which are entered as beyond the authorization. lifted_ids: those that an admin lets run beside another service.';
 
 create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
@@ -12905,7 +12970,7 @@ begin
   found := private.recode_issue(actor.organization_id, changed, wanted.override, as_of);
   cause := found.cause;
   if cause.code is null then
-    select null::jsonb as conflicts, false as lifts into written;
+    select null::jsonb as conflicts, null::uuid[] as lifted_ids into written;
     begin
       written := private.write_recoded(actor, changed, wanted.override, found.shortages is not null, as_of);
       if written.conflicts is not null then
@@ -12927,9 +12992,10 @@ begin
   end if;
   overridden := array_remove(array[
     case when found.shortages is not null or found.is_unpaid then 'authorization' end,
-    case when written.lifts then 'concurrency' end
+    case when written.lifted_ids is not null then 'concurrency' end
   ], null);
-  perform private.record_event(actor.organization_id, 'override.' || rule.name, 'session', session_ids, as_of,
+  perform private.record_event(actor.organization_id, 'override.' || rule.name, 'session',
+    case rule.name when 'concurrency' then written.lifted_ids else session_ids end, as_of,
     actor_role => actor.role::text, details => jsonb_build_object('reason', private.tidy((wanted.override).reason))
   ) from unnest(overridden) as rule (name);
   return private.success(jsonb_build_object(

@@ -1,6 +1,6 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(44);
+select plan(53);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
@@ -82,6 +82,24 @@ insert into story values ('both', pg_temp.recode('admin', '{guidance}', '97152',
 select is(answer #> '{body,overridden}', '["authorization","concurrency"]', 'unless that is set aside as well') from story where name = 'both';
 select is((select count(*) from reports.double_bookings where organization_id = tests.id('clinic')), 0::bigint, 'it is no double booking');
 select is_empty('select * from tests.broken_claims()', 'and the claims are sound');
+create function pg_temp.is_let(session text) returns boolean language sql as $$
+  select private.was_let_beside(tests.id('clinic'), (select (answer #>> '{}')::uuid from story where name = session)) $$;
+select ok(pg_temp.is_let('guidance'), 'it was let run beside the other');
+select lives_ok(format('insert into public.client_coverages (organization_id, client_id, payer_id, valid_from, valid_to) values (%L, %L, %L, %L, %L)',
+  tests.id('clinic'), tests.id('ben'), tests.id('open'), '2018-01-01', '2018-12-31'), 'a coverage that is entered later finds it let');
+select is(pg_temp.code_of('guidance'), '97152 {}', 'it stays what it is');
+select tests.authorize('ben', '97151', 2);
+insert into story values ('short', pg_temp.recode('admin', '{guidance}', '97151', '{"reason": "Approved by telephone", "rules": ["authorization"]}'));
+select is(short.answer ->> 'code' || ' ' || (short.answer #>> '{shortages,0,sessionId}'), 'CONCURRENT_SERVICE_NOT_ALLOWED ' || (guidance.answer #>> '{}'),
+  'where two rules forbid it, the shortage names its session as well') from story as short, story as guidance where short.name = 'short' and guidance.name = 'guidance';
+select is(pg_temp.recode('admin', '{guidance}', '97156') ->> 'ok', 'true', 'a code that may run beside the other needs no admin');
+select ok(not pg_temp.is_let('guidance'), 'nor is it let any longer');
+-- Of several sessions, those are let that run beside another service, and no others.
+select pg_temp.book('alone', 'bcba', 'ben', tests.at(33), '97153');
+select is(pg_temp.recode('admin', '{guidance,alone}', '97152', '{"reason": "The family pays for both"}') #> '{body,overridden}', '["authorization","concurrency"]', 'two at once, of which one runs beside another service');
+select is(pg_temp.is_let('guidance') || ' ' || pg_temp.is_let('alone'), 'true false', 'that one is let');
+select is((select entity_ids from audit.events where organization_id = tests.id('clinic') and action = 'override.concurrency' and details ->> 'reason' = 'The family pays for both'),
+  (select array[(answer #>> '{}')::uuid] from story where name = 'guidance'), 'and named in the event');
 select is(pg_temp.recode('admin', '{third}', '97153', '{"reason": "Nothing to set aside"}') #> '{body,overridden}', '[]', 'a reason that was not needed is not kept');
 
 -- Who, and when not

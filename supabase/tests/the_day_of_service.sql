@@ -1,7 +1,7 @@
 -- The day of service is the local day of the start in the clinic's zone, or the client's own, whatever zone the caller names;
 -- and only an authorization of a payer who covers that day counts.
 begin;
-select plan(35);
+select plan(37);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -96,6 +96,17 @@ select is((select left_units from reports.authorization_balances where client_id
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
 update public.clients set time_zone = null where id = tests.id('eve');
 select is(pg_temp.entry(name), told, 'and back: ' || name) from (values ('eve', '0 2 of 2, 0 4 of 4'), ('fay', '0 4 of 4')) as entry (name, told);
+-- What is of the same day in both zones stays as it is, row by row.
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('gus'), 'gus');
+select tests.cover('gus', 'open'), tests.authorize('gus', '{97153}', 100, tests.at(60)::date, tests.at(70)::date);
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+values (tests.id('clinic'), gen_random_uuid(), tests.id('bcba'), tests.id('gus'), pg_temp.la(69, '10:00'), pg_temp.la(69, '11:00'), 'UTC', '97153');
+create temporary table entered on commit drop as select ctid as place, client_id from public.authorization_units where client_id in (tests.id('gus'), tests.id('fay'));
+update public.organizations set time_zone = 'America/New_York' where id = tests.id('clinic');
+select is((select ctid from public.authorization_units where client_id = tests.id('gus')), (select place from entered where client_id = tests.id('gus')),
+  'the clinic moves: what keeps its day is not counted anew');
+select is(pg_temp.entry('fay'), '1 0 of 4', 'what has another day is');
+update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
 -- Where a payer rounds by the day, visits that come to share a day are rounded together.
 update public.payer_rules set rounding = 'midpoint_daily' where payer_id = tests.id('open');
 insert into public.payer_rules (organization_id, payer_id, rounding, valid_from) select tests.id('clinic'), tests.id('open'), 'midpoint_daily', '2020-01-01'

@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(90);
+select plan(94);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -297,6 +297,17 @@ update public.payer_rules set authorization_required = false where payer_id = te
 select is((select array_agg(needs_authorization) from public.authorization_units where client_id = tests.id('gil') and cpt_code = '97156'), array[false], 'or not any more');
 insert into public.payer_code_rules (organization_id, payer_id, cpt_code, rounding, valid_from) values (tests.id('clinic'), tests.id('changing'), '97153', 'floor', tests.at(76)::date);
 select is(tests.balance('gil'), '0/5/2/93', 'a rule of one code alike');
+-- Units follow a rule that is corrected: what it covers, which code it is about, and whose it is.
+update public.payer_code_rules set is_covered = false where payer_id = tests.id('changing') and cpt_code = '97153';
+select is(tests.balance('gil'), '0/5/0/95', 'what the payer does not pay for any more takes nothing');
+update public.payer_code_rules set is_covered = true where payer_id = tests.id('changing') and cpt_code = '97153';
+select is(tests.balance('gil'), '0/5/2/93', 'until that is corrected');
+update public.payer_code_rules set cpt_code = '97156' where payer_id = tests.id('changing') and cpt_code = '97153';
+select is(tests.balance('gil'), '0/5/3/92', 'a rule that is another code''s by now leaves this one to the payer''s');
+update public.payer_code_rules set cpt_code = '97153' where payer_id = tests.id('changing') and cpt_code = '97156';
+update public.payer_rules set payer_id = tests.id('strict') where payer_id = tests.id('changing') and valid_to is null;
+select is(tests.balance('gil'), '0/4/2/94', 'and a rule that is another payer''s by now is no longer this one''s');
+update public.payer_rules set payer_id = tests.id('changing') where payer_id = tests.id('strict') and valid_to is null;
 select is_empty('select * from tests.broken_claims()', 'the claims are sound');
 
 -- Two clinics may have an authorization of the same id.

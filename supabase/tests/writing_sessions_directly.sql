@@ -1,7 +1,7 @@
 -- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
 -- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
 begin;
-select plan(85);
+select plan(86);
 select tests.open_clinic();
 
 create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
@@ -158,6 +158,7 @@ from unnest(array['service_role', 'postgres']) as who, unnest(array[
   format('insert into public.authorizations (organization_id, client_id, payer_id, approved_units, booked_units, starts_on, ends_on)
     select organization_id, client_id, payer_id, 8, 8, starts_on, ends_on from public.authorizations where organization_id = %L', tests.id('clinic'))
 ]) as statement;
+select is(tests.error('service_role', 'update public.authorizations set booked_units = booked_units'), null, 'who writes a row back as it is, changes nothing');
 update public.sessions set status = 'cancelled' where id = (select id from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled' limit 1);
 select is(tests.error_code('postgres', 'update public.session_cancellations set reason = ''another'''), '23001', 'why and by whom a session was cancelled stays as it was');
 

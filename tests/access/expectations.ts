@@ -392,6 +392,7 @@ export const relations: Record<string, RelationExpectation> = {
   'private.freed_slots_id_seq': closed,
   'private.idempotency_keys': closed,
   'private.imported_sessions': closed,
+  'private.let_beside': closed,
   'private.rate_limits': closed,
   'private.session_note_versions': closed,
   'private.visit_claims': closed,

@@ -1,7 +1,19 @@
 -- Purpose: bookings follow a change of payers' rules about services that may run at once.
--- Objects: was_let_beside; relane_clients and the triggers that call it.
+-- Objects: let_beside; was_let_beside; relane_clients and the triggers that call it.
 -- Watch for: a change is refused while bookings overlap that it would no longer allow: move or cancel those first, or let
 --            the new version begin on a later day.
+
+create table private.let_beside (
+  organization_id uuid not null,
+  session_id uuid not null,
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id) on delete cascade
+);
+comment on table private.let_beside is
+  'Sessions that an admin let run beside another service when they gave them another code. What was let when it was booked '
+  'is in hold_batches; private.was_let_beside asks both.';
+alter table private.let_beside enable row level security;
+create policy deny_all on private.let_beside using (false);
 
 create function private.was_let_beside(organization_id uuid, session_id uuid)
 returns boolean
@@ -23,6 +35,9 @@ begin
     ) as hold
     join public.hold_batches as batch on batch.organization_id = was_let_beside.organization_id and batch.id = hold.batch_id
     where private.overrides(batch, 'concurrency')
+  ) or exists (
+    select from private.let_beside as let
+    where let.organization_id = was_let_beside.organization_id and let.session_id = was_let_beside.session_id
   );
 end
 $$;
@@ -85,7 +100,7 @@ begin
     raise exception using
       errcode = 'restrict_violation',
       message = 'bookings of a client overlap that this change would no longer allow',
-      hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
+      hint = 'Move or cancel one of each pair first. A rule or a coverage may also begin on a later day.';
   end if;
   perform private.leave_booking(null, former);
 end

@@ -489,7 +489,8 @@ begin
     select client.id, session.ids as session_ids, hold.ids as hold_ids
     from (
       select distinct coverage.client_id as id from public.client_coverages as coverage
-      where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+      where coverage.organization_id = new.organization_id
+        and coverage.payer_id in (new.payer_id, case when tg_op = 'UPDATE' then old.payer_id end)
     ) as client
     cross join lateral (
       select array_agg(known.id) as ids from public.sessions as known
@@ -545,7 +546,7 @@ create trigger refuse_entered_units before insert on public.authorizations
   for each row when (new.booked_units <> 0)
   execute function private.refuse_derived_column('booked_units');
 create trigger refuse_booked_units before update of booked_units on public.authorizations
-  for each statement when (private.is_direct_write())
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
   execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
@@ -563,11 +564,13 @@ create trigger c_recount after insert or update on public.client_coverages
 
 create trigger b_guard_rule before insert or update on public.payer_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to on public.payer_rules
+create trigger c_recount after insert or update of payer_id, rounding, authorization_required, valid_from, valid_to
+  on public.payer_rules
   for each row execute function private.recount_after_rule();
 create trigger b_guard_rule before insert or update on public.payer_code_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to on public.payer_code_rules
+create trigger c_recount after insert or update of payer_id, cpt_code, is_covered, rounding, authorization_required, valid_from, valid_to
+  on public.payer_code_rules
   for each row execute function private.recount_after_rule();
 
 create trigger refuse_derived_write

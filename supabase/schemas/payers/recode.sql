@@ -108,8 +108,11 @@ begin
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
-  if shortages is not null and not private.overrides(override, 'authorization') then
-    shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
+  if shortages is null then
+    return;
+  end if;
+  shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
+  if not private.overrides(override, 'authorization') then
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
@@ -126,7 +129,7 @@ create function private.write_recoded(
   is_short boolean,
   as_of timestamptz,
   out conflicts jsonb,
-  out lifts boolean
+  out lifted_ids uuid[]
 )
 language plpgsql
 set search_path = ''
@@ -146,11 +149,17 @@ begin
   where session.organization_id = actor.organization_id and session.id = each.id;
   -- Their rows have the new lanes by now: what is in the way is another service of the client.
   obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
-  lifts := obstacle.concurrent_lanes is not null and private.overrides(override, 'concurrency');
-  if lifts then
+  delete from private.let_beside as let
+  where let.organization_id = actor.organization_id and let.session_id = any (session_ids);
+  if obstacle.concurrent_lanes is not null and private.overrides(override, 'concurrency') then
+    lifted_ids := array(
+      select distinct (item.value ->> 'sessionId')::uuid from jsonb_array_elements(obstacle.conflicts) as item
+    );
     update public.sessions as session
     set lanes = session.lanes - obstacle.concurrent_lanes
-    where session.organization_id = actor.organization_id and session.id = any (session_ids);
+    where session.organization_id = actor.organization_id and session.id = any (lifted_ids);
+    insert into private.let_beside (organization_id, session_id)
+    select actor.organization_id, lifted.id from unnest(lifted_ids) as lifted (id);
     obstacle := private.resync_obstacle(actor.organization_id, places, as_of);
   end if;
   conflicts := obstacle.conflicts;
@@ -170,7 +179,7 @@ comment on function private.write_recoded(
   private.actor, public.sessions[], private.override_request, boolean, timestamptz
 ) is
   'Writes sessions with their new code, lanes and units, or says what is in the way; then the caller undoes it. is_short: an '
-  'admin has set missing units aside, which are entered as beyond the authorization. lifts: so they have two services at once.';
+  'admin has set missing units aside, which are entered as beyond the authorization. lifted_ids: those that an admin lets run beside another service.';
 
 create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
@@ -212,7 +221,7 @@ begin
   found := private.recode_issue(actor.organization_id, changed, wanted.override, as_of);
   cause := found.cause;
   if cause.code is null then
-    select null::jsonb as conflicts, false as lifts into written;
+    select null::jsonb as conflicts, null::uuid[] as lifted_ids into written;
     begin
       written := private.write_recoded(actor, changed, wanted.override, found.shortages is not null, as_of);
       if written.conflicts is not null then
@@ -234,9 +243,10 @@ begin
   end if;
   overridden := array_remove(array[
     case when found.shortages is not null or found.is_unpaid then 'authorization' end,
-    case when written.lifts then 'concurrency' end
+    case when written.lifted_ids is not null then 'concurrency' end
   ], null);
-  perform private.record_event(actor.organization_id, 'override.' || rule.name, 'session', session_ids, as_of,
+  perform private.record_event(actor.organization_id, 'override.' || rule.name, 'session',
+    case rule.name when 'concurrency' then written.lifted_ids else session_ids end, as_of,
     actor_role => actor.role::text, details => jsonb_build_object('reason', private.tidy((wanted.override).reason))
   ) from unnest(overridden) as rule (name);
   return private.success(jsonb_build_object(
