@@ -191,16 +191,28 @@ export const plants: Record<string, Plant> = {
     afterwards: async (db) => {
       const tables = ['public.sessions', 'public.session_cancellations', 'private.claims'];
       for (const table of tables) await db.query(`alter table ${table} disable trigger user`);
+      // Not one of those that notes or corrections speak of: their foreign keys keep it.
       await db.query(`
-        with chosen as (
-          select organization_id, id from public.sessions as session
-          where not exists (select 1 from public.session_holds as hold where hold.session_id = session.id)
-            and exists (select 1 from audit.events where entity_ids @> array[session.id] and action = 'hold.confirmed')
-            and not exists (select 1 from public.session_cancellations as c where c.session_id = session.id)
-          limit 1
-        ),
-        claimless as (delete from private.claims where owner_id in (select id from chosen))
-        delete from public.sessions where id in (select id from chosen)`);
+        do $$
+        declare
+          chosen uuid;
+        begin
+          for chosen in
+            select id from public.sessions as session
+            where not exists (select 1 from public.session_holds as hold where hold.session_id = session.id)
+              and exists (select 1 from audit.events where entity_ids @> array[session.id] and action = 'hold.confirmed')
+              and not exists (select 1 from public.session_cancellations as c where c.session_id = session.id)
+          loop
+            begin
+              delete from private.claims where owner_id = chosen;
+              delete from public.sessions where id = chosen;
+              return;
+            exception when foreign_key_violation then
+              null;
+            end;
+          end loop;
+        end
+        $$`);
       for (const table of tables) await db.query(`alter table ${table} enable trigger user`);
     },
   },
