@@ -906,7 +906,8 @@ immutable
 set search_path = ''
 as $$
 begin
-  return floor(extract(epoch from end_time - start_time) / 60);
+  -- Both numeric: a connection's first call finds that operator at once, and searches all of "/" for a mixed one.
+  return floor(extract(epoch from end_time - start_time) / 60::numeric);
 end
 $$;
 comment on function private.billable_minutes(timestamptz, timestamptz) is
@@ -925,7 +926,8 @@ as $$
 declare
   whole constant integer := floor(minutes);
 begin
-  return case rounding
+  -- As text: a connection's first call finds its "=" at once, and searches all of them for an enum's.
+  return case rounding::text
     when 'floor' then whole / unit_minutes
     when 'ceil' then (whole + unit_minutes - 1) / unit_minutes
     else (whole + (unit_minutes - 1) / 2) / unit_minutes
@@ -6777,7 +6779,7 @@ begin
 
     if not service.is_paid or service.payer_id is null and service.was_covered then
       shortages := array[row('coverage', 0)::private.unit_shortage];
-    elsif places = '{}' then
+    elsif cardinality(places) = 0 then
       needs_authorization := service.authorization_required
         or private.is_authorized_ever(organization_id, service.client_id, service.cpt_code);
       if needs_authorization then
@@ -6818,7 +6820,7 @@ begin
       took := case when each >= cardinality(places) then rest else 0 end;
       approval := approvals[places[each]];
       continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
-      if places <> '{}' then
+      if cardinality(places) > 0 then
         approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
       end if;
       quotes := quotes || row(
@@ -6827,7 +6829,8 @@ begin
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
         shortages, exceeded,
-        exceeded is not null or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
+        -- Units are whole, so a tenth may be rounded down.
+        exceeded is not null or coalesce(approval_left[places[each]] <= approval.approved_units / 10, false)
       )::private.quote;
       shortages := null; exceeded := null;
     end loop;
@@ -6908,7 +6911,7 @@ begin
       where quote.authorization_id is not null
       group by quote.authorization_id
     ) as balance
-    where balance.left_units <= 0.1 * balance.approved_units
+    where balance.left_units <= balance.approved_units / 10
   ), '[]') || coalesce((
     select jsonb_agg(
       jsonb_build_object(
@@ -8270,7 +8273,8 @@ begin
     join unnest(spans) as asked (span) on dated.ends_at > lower(asked.span) and dated.starts_at < upper(asked.span)
     where dated.organization_id = is_open.organization_id
       and dated.therapist_id = is_open.therapist_id
-      and dated.kind = 'time_off'
+      -- As text: a connection's first call finds its "=" at once, and searches all of them for an enum's.
+      and dated.kind::text = 'time_off'
   ) and not exists (
     select from public.organization_closures as closure
     join unnest(spans) as asked (span) on closure.ends_at > lower(asked.span) and closure.starts_at < upper(asked.span)

@@ -173,7 +173,8 @@ begin
     join unnest(spans) as asked (span) on dated.ends_at > lower(asked.span) and dated.starts_at < upper(asked.span)
     where dated.organization_id = is_open.organization_id
       and dated.therapist_id = is_open.therapist_id
-      and dated.kind = 'time_off'
+      -- As text: a connection's first call finds its "=" at once, and searches all of them for an enum's.
+      and dated.kind::text = 'time_off'
   ) and not exists (
     select from public.organization_closures as closure
     join unnest(spans) as asked (span) on closure.ends_at > lower(asked.span) and closure.starts_at < upper(asked.span)

@@ -525,7 +525,7 @@ begin
 
     if not service.is_paid or service.payer_id is null and service.was_covered then
       shortages := array[row('coverage', 0)::private.unit_shortage];
-    elsif places = '{}' then
+    elsif cardinality(places) = 0 then
       needs_authorization := service.authorization_required
         or private.is_authorized_ever(organization_id, service.client_id, service.cpt_code);
       if needs_authorization then
@@ -566,7 +566,7 @@ begin
       took := case when each >= cardinality(places) then rest else 0 end;
       approval := approvals[places[each]];
       continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
-      if places <> '{}' then
+      if cardinality(places) > 0 then
         approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
       end if;
       quotes := quotes || row(
@@ -575,7 +575,8 @@ begin
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
         shortages, exceeded,
-        exceeded is not null or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
+        -- Units are whole, so a tenth may be rounded down.
+        exceeded is not null or coalesce(approval_left[places[each]] <= approval.approved_units / 10, false)
       )::private.quote;
       shortages := null; exceeded := null;
     end loop;
@@ -656,7 +657,7 @@ begin
       where quote.authorization_id is not null
       group by quote.authorization_id
     ) as balance
-    where balance.left_units <= 0.1 * balance.approved_units
+    where balance.left_units <= balance.approved_units / 10
   ), '[]') || coalesce((
     select jsonb_agg(
       jsonb_build_object(

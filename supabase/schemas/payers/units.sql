@@ -17,7 +17,8 @@ immutable
 set search_path = ''
 as $$
 begin
-  return floor(extract(epoch from end_time - start_time) / 60);
+  -- Both numeric: a connection's first call finds that operator at once, and searches all of "/" for a mixed one.
+  return floor(extract(epoch from end_time - start_time) / 60::numeric);
 end
 $$;
 comment on function private.billable_minutes(timestamptz, timestamptz) is
@@ -36,7 +37,8 @@ as $$
 declare
   whole constant integer := floor(minutes);
 begin
-  return case rounding
+  -- As text: a connection's first call finds its "=" at once, and searches all of them for an enum's.
+  return case rounding::text
     when 'floor' then whole / unit_minutes
     when 'ceil' then (whole + unit_minutes - 1) / unit_minutes
     else (whole + (unit_minutes - 1) / 2) / unit_minutes
