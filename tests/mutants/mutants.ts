@@ -310,8 +310,8 @@ export const mutants: Mutant[] = [
   {
     name: 'begun minutes are billed',
     file: 'supabase/schemas/payers/units.sql',
-    from: 'return floor(extract(epoch from end_time - start_time) / 60);',
-    to: 'return ceil(extract(epoch from end_time - start_time) / 60);',
+    from: 'return floor(extract(epoch from end_time - start_time) / 60::numeric);',
+    to: 'return ceil(extract(epoch from end_time - start_time) / 60::numeric);',
     tests: [
       'bounds_of_visits.sql',
       'tests/clinical/units.test.ts',
@@ -764,8 +764,8 @@ export const mutants: Mutant[] = [
   {
     name: 'nobody is told that an authorization is nearly used',
     file: 'supabase/schemas/payers/quotes.sql',
-    from: 'coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)',
-    to: 'coalesce(approval_left[places[each]] < 0.1 * approval.approved_units, false)',
+    from: 'coalesce(approval_left[places[each]] <= approval.approved_units / 10, false)',
+    to: 'coalesce(approval_left[places[each]] < approval.approved_units / 10, false)',
     tests: ['units_of_an_authorization.sql', 'warnings_of_a_completion.sql'],
   },
   {
