@@ -34,9 +34,10 @@ export function useAction(): Action {
   const next = useCallback(async (work: () => Promise<unknown>) => {
     const before = last.current;
     const perform = async () => {
+      // What went wrong with the one before is still to be read.
       if (before) await before;
+      else setError(null);
       setBusy(true);
-      setError(null);
       await work();
     };
     const running = perform()

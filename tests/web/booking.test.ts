@@ -202,6 +202,7 @@ describeInBrowser('booking', () => {
       path: on`/schedule?view=week&date=2027-02-03`,
     });
     await page.locator('.ec-event.scheduled').waitFor();
+    await settled(page);
     const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
     const before = sent();
     await page.mouse.move((await pointAt(page, 2, 630)).x, (await pointAt(page, 2, 630)).y);
@@ -217,6 +218,7 @@ describeInBrowser('booking', () => {
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Moved to').waitFor({ state: 'detached' });
     expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 10:00:00` }]);
+    await settled(page);
     const [end, later] = [await pointAt(page, 2, 660), await pointAt(page, 2, 690)];
     await page.locator('.ec-event.scheduled').hover();
     await drag(page, { x: end.x, y: end.y - 3 }, { x: later.x, y: later.y - 3 });
@@ -243,6 +245,7 @@ describeInBrowser('booking', () => {
     const block = page.locator('.ec-event.scheduled');
     // Columns are by name: Bea Long, then Rob Short.
     expect(await drawnAt(page, block)).toEqual({ column: 1, from: 600, to: 660 });
+    await settled(page);
     await drag(page, await pointAt(page, 1, 630), await pointAt(page, 0, 630));
     await page.getByText(on`Moved to Wed, Feb 3, 2027, 10:00 – 11:00 AM with Bea Long.`).waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([
@@ -256,6 +259,7 @@ describeInBrowser('booking', () => {
     await book(clinic, { client: clinic.clients[1], start: on`2027-02-04T10:00` });
     const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-03` });
     await page.locator('.ec-event.scheduled').nth(1).waitFor();
+    await settled(page);
     const block = page.locator(`.ec-event[data-id="${id}"]`);
     /** How far the block is from its time in the grid; the page may scroll, and the grid is drawn anew. */
     const off = async () => {

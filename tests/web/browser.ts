@@ -33,6 +33,8 @@ export interface Looks {
   path?: string;
   timeZone?: string;
   phone?: boolean;
+  /** The screen of the usual size is touched, as a tablet's is. */
+  touch?: boolean;
   dark?: boolean;
   /** Gives the page a clock that the test can move, so many milliseconds ahead of this machine's. */
   clock?: number;
@@ -53,11 +55,11 @@ const underWay = new WeakMap<Page, Set<Request>>();
 
 /** Opens the app without signing in, or in a tab where somebody has signed in before. */
 export async function openApp(looks: Looks = {}, person?: Pick<Person, 'email'>): Promise<Desk> {
-  const { path = '/', timeZone = 'America/Los_Angeles', phone, dark, clock } = looks;
+  const { path = '/', timeZone = 'America/Los_Angeles', phone, touch, dark, clock } = looks;
   if (!browser) throw new Error('There is no browser.');
   const context = await browser.newContext({
     viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
-    hasTouch: phone ?? false,
+    hasTouch: phone ?? touch ?? false,
     colorScheme: dark ? 'dark' : 'light',
     timezoneId: timeZone,
     locale: 'en-US',

@@ -1,6 +1,13 @@
 /** The life of a clinic in the web app: visits to their end, hand-over, waitlist, exceptions and members. */
 import { beforeEach, expect, it } from 'vitest';
-import { cancelSessions, civilOf, joinWaitlist, plusDays, setWeeklyHours } from '../../src/lib/index.ts';
+import {
+  cancelSessions,
+  civilOf,
+  englishMessages,
+  joinWaitlist,
+  plusDays,
+  setWeeklyHours,
+} from '../../src/lib/index.ts';
 import { addUser, type Clinic } from '../functions/clinic.ts';
 import { clientOf } from '../lib/clinic.ts';
 import {
@@ -13,6 +20,7 @@ import {
   passTimeUntil,
   rows,
   sessionsOf,
+  settled,
   sitDown,
   takeClock,
 } from './browser.ts';
@@ -195,6 +203,34 @@ describeInBrowser('the life of a clinic', () => {
     await line.getByRole('button', { name: 'End' }).click();
     answer();
     await expect.poll(roleOf, { timeout: 60_000 }).toBeUndefined();
+    await context.close();
+  });
+
+  it('says which change of a member failed, also when another waits behind it', async () => {
+    const { page, context } = await sitDown(clinic.superAdmin, { path: '/therapists' });
+    const roleOf = (name: string) => page.getByLabel(`Role of ${name}`);
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    await page.route('**/rest/v1/rpc/change_member', (route) => answered.then(() => route.continue()));
+    const refused = page.waitForResponse('**/rest/v1/rpc/change_member');
+    // They are the only one, and so stay one.
+    await roleOf('You').selectOption({ label: 'Admin' });
+    await roleOf('Rob Short').selectOption({ label: 'Admin' });
+    answer();
+    await refused;
+    const role = () =>
+      rows('select role from public.memberships where user_id = $1', [clinic.rbt.id]).then(
+        ([found]) => found,
+      );
+    await expect.poll(role, { timeout: 60_000 }).toEqual({ role: 'admin' });
+    await settled(page);
+    await page.getByText(englishMessages.LAST_SUPER_ADMIN).waitFor();
+    // The next change that is made is another matter.
+    await roleOf('Rob Short').selectOption({ label: 'Therapist' });
+    await expect.poll(role, { timeout: 60_000 }).toEqual({ role: 'therapist' });
+    await page.getByText(englishMessages.LAST_SUPER_ADMIN).waitFor({ state: 'detached' });
     await context.close();
   });
 

@@ -120,10 +120,15 @@ describeInBrowser('the web app', () => {
   it('moves a session by a long press and a drag of a finger, and a tap opens it', async () => {
     const own = await openWebClinic();
     await book(own, { start: on`2027-02-03T10:00` });
-    const { page, context } = await sitDown(own.rbt, { path, phone: true });
-    await page.setViewportSize({ width: 1100, height: 860 });
+    const { page, context } = await sitDown(own.rbt, { path, touch: true });
     await page.locator('.ec-event.scheduled').waitFor();
+    // A block that is drawn anew under the finger ends the press.
+    await settled(page);
     const [from, to] = [await pointAt(page, 2, 630), await pointAt(page, 2, 810)];
+    const isOnBlock = ({ x, y }: typeof from) =>
+      page.evaluate<boolean>(`document.elementFromPoint(${x}, ${y})?.closest('.ec-event.scheduled') != null`);
+    expect(await isOnBlock(from)).toBe(true);
+    expect(await isOnBlock(to)).toBe(false);
     const cdp = await context.newCDPSession(page);
     const touch = (type: string, points: readonly { x: number; y: number }[]) =>
       cdp.send('Input.dispatchTouchEvent', { type, touchPoints: [...points] } as never);
@@ -151,7 +156,7 @@ describeInBrowser('the web app', () => {
         const heading = await page.locator('h1').textContent();
         await page.getByRole('button', { name: 'Next week' }).click();
         await expect.poll(() => page.locator('h1').textContent(), { timeout: 60_000 }).not.toBe(heading);
-        await page.locator('.calendar[aria-busy="false"]').waitFor();
+        await settled(page);
       }
     };
     await leaf(3);

@@ -13,6 +13,7 @@ import {
   pointAt,
   rows,
   sessionsOf,
+  settled,
   sitDown,
 } from './browser.ts';
 import { on } from './days.ts';
@@ -150,6 +151,7 @@ describeInBrowser('a series', () => {
       path: on`/schedule?view=week&date=2027-03-10`,
     });
     await page.locator('.ec-event.scheduled').waitFor();
+    await settled(page);
     const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
     await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 750));
     const panel = page.locator('aside').filter({ has: page.getByRole('heading', { name: 'Move' }) });
