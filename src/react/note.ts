@@ -94,7 +94,14 @@ export function useNote(
   const [invalid, setInvalid] = useState<SessionsApiError | null>(null);
   const { busy, run, error: failure } = useAction();
   const fields = typed ?? fieldsOf(note?.content);
-  const baseVersion = base ?? note?.version ?? 0;
+  /** What is saved now and which version came of it last, also for what waits since an earlier rendering. */
+  const underWay = useRef<Promise<boolean> | null>(null);
+  const version = useRef<number | null>(null);
+  const knowVersion = (known: number | null) => {
+    version.current = known;
+    setBase(known);
+  };
+  const baseVersion = () => version.current ?? note?.version ?? 0;
   const isSigned = note != null && note.status !== 'draft';
   const isChanged = typed !== null && JSON.stringify(typed) !== saved;
 
@@ -111,7 +118,7 @@ export function useNote(
         if (refusal.code === 'NOTE_VERSION_CONFLICT') {
           const { data: newest } = await refetch();
           setTheirs(fieldsOf(newest?.content));
-          setBase(newest?.version ?? 0);
+          knowVersion(newest?.version ?? 0);
         } else if (refusal.status === 400) setInvalid(refusal);
         else throw refusal;
       }
@@ -121,21 +128,25 @@ export function useNote(
   const save = () =>
     guarded(async () => {
       const content = contentOf(fields, code);
-      const { version } = await saveNoteDraft(supabase, { sessionId, baseVersion, content });
-      setBase(version);
+      const draft = await saveNoteDraft(supabase, { sessionId, baseVersion: baseVersion(), content });
+      knowVersion(draft.version);
       setSaved(JSON.stringify(fields));
     });
   const latest = useRef(save);
   latest.current = save;
   useEffect(() => {
     if (!isChanged || isSigned || theirs || !canWrite) return;
-    const timer = setTimeout(() => void latest.current(), autosaveMs);
+    const timer = setTimeout(() => {
+      underWay.current ??= latest.current().finally(() => {
+        underWay.current = null;
+      });
+    }, autosaveMs);
     return () => clearTimeout(timer);
   }, [typed, theirs, busy, isSigned]);
 
   const settle = async () => {
     await refetch();
-    setBase(null);
+    knowVersion(null);
     setTyped(null);
   };
   return {
@@ -148,15 +159,19 @@ export function useNote(
       setSaved(JSON.stringify(theirs));
       setTheirs(null);
     },
-    sign: () =>
-      guarded(async () => {
-        await signNote(supabase, { sessionId, baseVersion, content: contentOf(fields, code) });
+    async sign() {
+      // One that failed says why: somebody else's text or the network is to be seen first.
+      if (underWay.current && !(await underWay.current)) return false;
+      return await guarded(async () => {
+        const content = contentOf(fields, code);
+        await signNote(supabase, { sessionId, baseVersion: baseVersion(), content });
         await settle();
-      }),
+      });
+    },
     amend: (reason) =>
       guarded(async () => {
         const content = { ...note?.content, ...contentOf(fields, code) };
-        await amendNote(supabase, { sessionId, baseVersion, content, reason });
+        await amendNote(supabase, { sessionId, baseVersion: baseVersion(), content, reason });
         await settle();
       }),
   };

@@ -1,8 +1,9 @@
 /** What goes wrong while a request is under way: there is one outcome, it is the one that is shown, and no word is lost. */
 import type { Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { civilOf, plusDays } from '../../src/lib/index.ts';
+import { civilOf, plusDays, saveNoteDraft } from '../../src/lib/index.ts';
 import type { Clinic } from '../functions/clinic.ts';
+import { clientOf } from '../lib/clinic.ts';
 import {
   begin,
   book,
@@ -15,6 +16,7 @@ import {
   passTimeUntil,
   rows,
   sessionsOf,
+  settled,
   sitDown,
   spoilToken,
   takeClock,
@@ -98,7 +100,7 @@ describeInBrowser('a request under way', () => {
     it('a read', async () => {
       await book(clinic, { start: on`2027-02-10T10:00` });
       const desk = await sitDown(clinic.rbt, { path });
-      await desk.page.locator('.calendar[aria-busy="false"]').waitFor();
+      await settled(desk.page);
       await spoilToken(desk.page);
       await desk.page.getByRole('button', { name: 'Next week' }).click();
       await desk.page.locator('.ec-event.scheduled').waitFor();
@@ -190,6 +192,57 @@ describeInBrowser('a request under way', () => {
       await passTimeUntil(page, page.getByText('Draft saved'));
       expect(await page.getByLabel('What was done').inputValue()).toBe(words);
       await context.close();
+    });
+  });
+
+  describe('to save a draft, when Sign is pressed meanwhile,', () => {
+    /** Presses Sign while the draft is on its way, and lets the draft arrive then. */
+    const signDuringSave = async ({ page }: Desk, before: () => Promise<void> = async () => {}) => {
+      let arrive = () => {};
+      const arrived = new Promise<void>((resolve) => {
+        arrive = resolve;
+      });
+      await page.route('**/functions/v1/session-notes', (route) =>
+        route.request().method() === 'GET' ? route.continue() : arrived.then(() => route.continue()),
+      );
+      await page.getByLabel('What was done').fill(words);
+      await page.getByLabel('How the client responded').fill('Readily.');
+      await page.getByLabel('Progress towards the goals').fill('Seven of ten.');
+      await page.getByLabel('Who took part').fill('Client, therapist');
+      await page.getByRole('button', { name: 'Sign…' }).click();
+      await passTimeUntil(page, page.getByText('Saving…'));
+      const dialog = page.getByRole('dialog', { name: 'Sign the note' });
+      await dialog.getByRole('button', { name: 'Sign', exact: true }).click();
+      await dialog.getByRole('button', { name: 'Signing…' }).waitFor();
+      await before();
+      arrive();
+    };
+    const states = () =>
+      rows('select status from public.session_note_states where organization_id = $1', [
+        clinic.organizationId,
+      ]);
+
+    it('signs what was saved', async () => {
+      const desk = await sitAtANote();
+      await desk.page.getByRole('button', { name: 'End', exact: true }).click();
+      await desk.page.getByText(/^Ended at /).waitFor();
+      await signDuringSave(desk);
+      await desk.page.getByRole('heading', { name: 'Note (signed)' }).waitFor();
+      expect(await states()).toEqual([{ status: 'signed' }]);
+      await desk.context.close();
+    });
+
+    it('signs nothing over what somebody else has saved, and shows it', async () => {
+      const desk = await sitAtANote();
+      const sessionId = (await sessionsOf(clinic))[0]?.id ?? '';
+      const rival = await clientOf(clinic.rbt);
+      await signDuringSave(desk, async () => {
+        await saveNoteDraft(rival, { sessionId, baseVersion: 0, content: { progress: 'Other words.' } });
+      });
+      await desk.page.getByText('Somebody has saved another text meanwhile').waitFor();
+      await desk.page.getByRole('dialog').waitFor({ state: 'detached' });
+      expect(await states()).toEqual([{ status: 'draft' }]);
+      await desk.context.close();
     });
   });
 
