@@ -62,7 +62,7 @@ export interface NoteState {
   takeTheirs(): void;
   /** The 400 of a signature, with its `issues`. */
   readonly invalid: SessionsApiError | null;
-  /** Signs what is in the fields; answers whether it is signed. */
+  /** Signs what is in the fields, unless somebody else's text is still to be chosen from; answers whether it is signed. */
   sign(): Promise<boolean>;
   /** Amends a signed note by what is in the fields; answers whether it is. */
   amend(reason: string): Promise<boolean>;
@@ -161,7 +161,7 @@ export function useNote(
     },
     async sign() {
       // One that failed says why: somebody else's text or the network is to be seen first.
-      if (underWay.current && !(await underWay.current)) return false;
+      if (theirs || (underWay.current && !(await underWay.current))) return false;
       return await guarded(async () => {
         const content = contentOf(fields, code);
         await signNote(supabase, { sessionId, baseVersion: baseVersion(), content });

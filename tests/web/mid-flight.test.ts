@@ -242,6 +242,11 @@ describeInBrowser('a request under way', () => {
       await desk.page.getByText('Somebody has saved another text meanwhile').waitFor();
       await desk.page.getByRole('dialog').waitFor({ state: 'detached' });
       expect(await states()).toEqual([{ status: 'draft' }]);
+      // Which of the two is signed has to be chosen first.
+      const sign = desk.page.getByRole('button', { name: 'Sign…' });
+      expect(await sign.isDisabled()).toBe(true);
+      await desk.page.getByRole('button', { name: 'Keep mine on top' }).click();
+      await expect.poll(() => sign.isDisabled()).toBe(false);
       await desk.context.close();
     });
   });

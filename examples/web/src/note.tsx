@@ -67,7 +67,7 @@ function OpenNote({ session, isOwn, onChanged }: Props) {
         </Form>
       )}
       {!isReadOnly && !isSigned && session.status === 'in_progress' && (
-        <Button label="Sign…" icon={Lock} disabled={note.busy} press={() => setStep('sign')} />
+        <Button label="Sign…" icon={Lock} disabled={note.busy || !!note.theirs} press={() => setStep('sign')} />
       )}
       {step === 'sign' && (
         <Layer isModal title="Sign the note" onClose={() => setStep(null)}>
