@@ -11010,6 +11010,26 @@ $$;
 comment on function private.move_sessions(public.hold_batches, private.confirmed_slot[], timestamptz) is
   'Carries out a move: sessions and groups go to the places that were held, with their claims. Returns the rows.';
 
+create function private.services_named_late(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.service[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
+      (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id, slot.service_date
+    )::private.service
+    from unnest(slots) as slot
+    where not slot.is_service_held
+  );
+end
+$$;
+comment on function private.services_named_late(public.hold_batches, private.confirmed_slot[]) is
+  'The services that the hold did not name and the confirmation does: their units are taken now.';
+
 create function private.confirm_hold(
   actor private.actor,
   wanted private.confirm_request,
@@ -11107,15 +11127,7 @@ begin
     perform private.require_payment(slots);
   end if;
   if booker.has_payer and not batch.is_move then
-    -- Where the hold named no service, now it is known, and its units are taken.
-    services := array(
-      select row(
-        (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
-        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id, slot.service_date
-      )::private.service
-      from unnest(slots) as slot
-      where not slot.is_service_held
-    );
+    services := private.services_named_late(batch, slots);
   end if;
   if cardinality(services) > 0 then
     quotes := private.quote_units(batch.organization_id, services, as_of);
