@@ -28,12 +28,15 @@ export const therapistId = (organization: number, therapist: number): string =>
 /** Id of a therapist's client, 0-based: each therapist has clients of their own. */
 export const clientId = (organization: number, therapist: number, client: number): string =>
   benchId('e002', (organization * 10_000 + therapist) * 100 + client);
-/** User id of an organization's admin. */
-export const adminId = (organization: number): string => benchId('e003', organization);
+/** User id of an organization's admin, 0-based. */
+export const adminId = (organization: number, admin = 0): string =>
+  benchId('e003', admin * 10_000 + organization);
 const payerId = (organization: number): string => benchId('e004', organization);
 
 /** What an organization has. */
 export interface ClinicSize {
+  /** One when not given. The first is a super admin. */
+  admins?: number;
   therapists: number;
   clientsPerTherapist: number;
   /** How many of a therapist's clients, from the first, have a payer, a coverage and an authorization. */
@@ -58,15 +61,17 @@ export const midnight = (daysFromToday: number): number => today + daysFromToday
 export const at = (daysFromToday: number, minutes: number): number =>
   midnight(daysFromToday) + minutes * MINUTE;
 
+/** The claims of a member's token, as `request.jwt.claims` has them. */
+export const claimsOf = (organization: number, userId: string): string =>
+  JSON.stringify({ sub: userId, org_id: organizationId(organization), role: 'authenticated' });
+
 /** Makes a connection act as a member of an organization, signed in, as REST does it. */
 export async function signIn(
   client: pg.ClientBase,
   organization: number,
   userId = adminId(organization),
 ): Promise<void> {
-  await client.query("select set_config('request.jwt.claims', $1, false)", [
-    JSON.stringify({ sub: userId, org_id: organizationId(organization), role: 'authenticated' }),
-  ]);
+  await client.query("select set_config('request.jwt.claims', $1, false)", [claimsOf(organization, userId)]);
   await client.query('set role authenticated');
 }
 
@@ -78,7 +83,7 @@ const HOURS = Object.fromEntries(
 );
 
 /**
- * Creates an organization in UTC: an admin, therapists with working hours (around the clock, every day), their clients
+ * Creates an organization in UTC: admins, therapists with working hours (around the clock, every day), their clients
  * and caseloads. Clients with a payer have 100,000 units of 97153 for years, and the payer lets it run beside 97155.
  */
 export async function createClinic(db: pg.ClientBase, organization: number, size: ClinicSize): Promise<void> {
@@ -90,6 +95,9 @@ export async function createClinic(db: pg.ClientBase, organization: number, size
     .filter(({ client }) => client < size.withPayer)
     .map(({ therapist, client }) => clientId(organization, therapist, client));
   const therapistIds = therapists.map((therapist) => therapistId(organization, therapist));
+  const otherAdmins = Array.from({ length: (size.admins ?? 1) - 1 }, (_, index) =>
+    adminId(organization, index + 1),
+  );
   const own = organizationId(organization);
   const payer = payerId(organization);
   const ids = clients.map(({ therapist, client }) => clientId(organization, therapist, client));
@@ -97,7 +105,11 @@ export async function createClinic(db: pg.ClientBase, organization: number, size
   await addClinic(db, {
     id: own,
     name: `Bench ${organization}`,
-    memberships: [...members('super_admin', [adminId(organization)]), ...members('therapist', therapistIds)],
+    memberships: [
+      ...members('super_admin', [adminId(organization)]),
+      ...members('admin', otherAdmins),
+      ...members('therapist', therapistIds),
+    ],
     therapists: therapistIds.map((id) => ({ id, credential: 'BCBA', availability_hours: HOURS })),
     clients: ids.map((id) => ({ id })),
     caseloads: clients.map(({ therapist, client }) => ({

@@ -40,8 +40,8 @@ export const DAYS = { organization: 4, firstDay: 100, sessionsPerTherapist: 30 }
 export const GROWTH = { organization: 5, therapists: range(0, 10), ledger: 100 } as const;
 /** Whose week is read under row security. */
 export const WEEK = { organization: 6, therapist: 3 } as const;
-/** Where rivals meet. */
-export const RIVALS = { pool: 7, fresh: 8 } as const;
+/** Where rivals meet: all of them admins, for a therapist books only their own time. */
+export const RIVALS = { pool: 7, fresh: 8, count: 60 } as const;
 
 /** A Monday three to four weeks ahead, 08:00 UTC: in the full therapist's working hours for 52 weeks from there. */
 export function fullFrom(): number {
@@ -55,7 +55,10 @@ const aroundToday = (appointments: number): number => -Math.ceil(appointments / 
 
 /** Creates the organizations, and in each of the measured ones what it needs. */
 export async function createWorld(db: pg.ClientBase): Promise<void> {
-  for (const organization of range(0, SIZE.organizations)) await createClinic(db, organization, SIZE);
+  for (const organization of range(0, SIZE.organizations)) {
+    const admins = organization === RIVALS.pool || organization === RIVALS.fresh ? RIVALS.count : 1;
+    await createClinic(db, organization, { ...SIZE, admins });
+  }
   const ledgers = (therapists: readonly number[], entries: number): Appointment[] =>
     therapists.flatMap((therapist) => workingDays(therapist, [0], aroundToday(entries), entries));
   await book(db, HOT.organization, ledgers(HOT.therapists, HOT.ledger));
