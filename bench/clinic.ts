@@ -167,10 +167,11 @@ export async function book(
     const chunk = appointments.slice(from, from + CHUNK);
     await db.query(
       `insert into public.sessions (
-         organization_id, therapist_id, client_id, start_time, end_time, time_zone, session_type, cpt_code
+         organization_id, therapist_id, client_id, start_time, end_time, time_zone, session_type, cpt_code,
+         cpt_modifiers
        )
        select $1::uuid, appointment.therapist_id, appointment.client_id, appointment.start_time, appointment.end_time, 'UTC',
-         'individual', '97153'
+         'individual', '97153', '{}'
        from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[])
          as appointment (therapist_id, client_id, start_time, end_time)`,
       [

@@ -43,9 +43,9 @@ export const ROW_FUNCTIONS: readonly string[] = [
       select batch.therapist_id into therapist from public.hold_batches as batch
       where batch.organization_id = organization and batch.id = held.batch_id;
       insert into public.sessions (
-        organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, lanes, created_by
+        organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, cpt_modifiers, lanes, created_by
       ) values (
-        organization, hold, therapist, held.client_id, held.start_time, held.end_time, 'UTC', held.civil_start, held.lanes, therapist
+        organization, hold, therapist, held.client_id, held.start_time, held.end_time, 'UTC', held.civil_start, '{}', held.lanes, therapist
       );
       update private.claims as claim set expires_at = null where claim.organization_id = organization and claim.owner_id = hold;
       perform private.record_event(organization, 'hold.confirmed', 'session', array[hold], clock_timestamp(),

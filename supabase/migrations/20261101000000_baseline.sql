@@ -2451,7 +2451,8 @@ create table public.sessions (
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
-  cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
+  -- Null, so that a direct write that gives none is known from one that wants none.
+  cpt_modifiers text[] not null default nullif('{}'::text[], '{}') check (cardinality(cpt_modifiers) <= 4),
   lanes public.claimed_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
@@ -2498,6 +2499,9 @@ comment on column public.sessions.time_zone is 'The IANA zone the appointment wa
 comment on column public.sessions.civil_start is
   'The civil start it was booked for, in time_zone: derived when it is written. When a law changes the zone, start_time '
   'shows another.';
+comment on column public.sessions.cpt_modifiers is
+  'In the payer''s order. A write that gives none, or null, stores those that the payer of the day wants for the code, the '
+  'level of who renders and the place; an empty array stores none.';
 comment on column public.sessions.lanes is
   'What of the client''s time it takes: two services that a payer lets run at once share no lane. Decided when service '
   'and time were chosen; a change of the payers'' rules writes it anew.';
@@ -10643,7 +10647,7 @@ begin
     select row(
       hold, service.cpt_code, service.session_type, place.location_type,
       coalesce(item.cpt_modifiers, case
-        -- A move that names no code leaves the modifiers as they are. Nobody asks for any but a payer, or a place.
+        -- A move that names no code follows what its session has. Nobody asks for any but a payer, or a place.
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
@@ -10906,33 +10910,6 @@ $$;
 comment on function private.make_sessions(private.actor, public.hold_batches, private.confirmed_slot[], timestamptz) is
   'Writes the sessions of held occurrences, their groups and series. Returns their rows.';
 
-create function private.handed_modifiers(session public.sessions, therapist_id uuid, service_code text, on_date date)
-returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  payer_id constant uuid := private.primary_payer(session.organization_id, session.client_id, on_date);
-  code constant text := coalesce(service_code, '97153');
-begin
-  -- Modifiers that somebody chose stay.
-  return case
-    when session.cpt_modifiers = coalesce(private.default_modifiers(
-      session.organization_id, payer_id, code,
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    ), '{}') then coalesce(private.default_modifiers(
-      session.organization_id, payer_id, code,
-      private.credential_on(session.organization_id, handed_modifiers.therapist_id, on_date), session.location_type, on_date
-    ), '{}')
-    else session.cpt_modifiers
-  end;
-end
-$$;
-comment on function private.handed_modifiers(public.sessions, uuid, text, date) is
-  'The modifiers of a session that another therapist is to render: those the payer wants for their level, where it had those '
-  'for its own therapist''s.';
-
 create function private.move_sessions(batch public.hold_batches, slots private.confirmed_slot[], as_of timestamptz)
 returns jsonb
 language plpgsql
@@ -10972,11 +10949,7 @@ begin
     session_type = coalesce(slot.session_type, session.session_type),
     location_type = coalesce(slot.location_type, session.location_type),
     cpt_code = coalesce(slot.cpt_code, session.cpt_code),
-    cpt_modifiers = coalesce(slot.cpt_modifiers, case
-      when session.therapist_id <> batch.therapist_id
-        then private.handed_modifiers(session, batch.therapist_id, slot.service_code, slot.service_date)
-      else session.cpt_modifiers
-    end),
+    cpt_modifiers = coalesce(slot.cpt_modifiers, private.moved_modifiers(session, batch.therapist_id, slot)),
     updated_at = as_of
   from unnest(slots) as slot
   where session.organization_id = batch.organization_id and session.id = (slot.hold).session_id;
@@ -14082,6 +14055,7 @@ begin
     -- The table's own constraints refuse it, and say why.
     new.civil_start := '2000-01-01';
     new.lanes := '{[0,2147483647)}';
+    new.cpt_modifiers := coalesce(new.cpt_modifiers, '{}');
     return new;
   end if;
   if issue.rule is not null then
@@ -14110,6 +14084,13 @@ begin
         new.start_time, new.end_time
       );
     end if;
+  end if;
+  if new.cpt_modifiers is null then
+    new.cpt_modifiers := private.derived_modifiers(new);
+  elsif tg_op = 'UPDATE' and (places_anew or serves_anew or is_elsewhere) and new.cpt_modifiers = old.cpt_modifiers
+    and new.status in ('scheduled', 'in_progress')
+  then
+    new.cpt_modifiers := private.followed_modifiers(old, new);
   end if;
   return new;
 end
@@ -21597,11 +21578,7 @@ begin
       session.start_time, session.end_time
     );
     -- As a confirmation that names none.
-    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.default_modifiers(
-      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date),
-      private.billed_code(session.organization_id, session.cpt_code, session.session_type, on_date),
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    ));
+    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.derived_modifiers(session));
     draft.session := session;
   end if;
   return draft;
@@ -22711,7 +22688,7 @@ select private.publish_booking('correct_visit',
 -- === schemas/payers/credentials.sql ===
 
 -- Purpose: which credential a therapist had on a day.
--- Objects: therapist_credentials; private.credential_on; private.follow_credential.
+-- Objects: therapist_credentials; private.credential_on.
 -- Watch for: therapists.credential is today's. What is judged by the day of service (modifiers, supervision) asks here, so
 --            that a promotion changes nothing of the months before it.
 
@@ -22785,87 +22762,6 @@ end
 $$;
 comment on function private.credential_on(uuid, uuid, date) is 'The credential a therapist had on a day; null before they were known.';
 
--- What is booked ---------------------------------------------------------------------------------------------------
-
-create function private.follow_credential()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  former constant text := private.enter_booking();
-  session_ids uuid[];
-  before jsonb;
-  after jsonb;
-begin
-  with due as (
-    select session.id, session.start_time, to_jsonb(session) as was, modifiers.wanted
-    from unnest(private.sessions_to_come(new.organization_id, new.id, null, null)) as named (id)
-    cross join lateral (
-      select known.* from public.sessions as known
-      where known.organization_id = new.organization_id and known.id = named.id offset 0
-    ) as session
-    cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date offset 0
-    ) as day
-    cross join lateral (
-      select
-        private.primary_payer(session.organization_id, session.client_id, day.date) as payer_id,
-        coalesce(private.service_code_at(
-          session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
-        ), '97153') as code
-      offset 0
-    ) as service
-    cross join lateral (
-      select
-        coalesce(private.default_modifiers(
-          session.organization_id, service.payer_id, service.code, old.credential, session.location_type, day.date
-        ), '{}') as former,
-        coalesce(private.default_modifiers(
-          session.organization_id, service.payer_id, service.code,
-          private.credential_on(new.organization_id, new.id, day.date), session.location_type, day.date
-        ), '{}') as wanted
-      offset 0
-    ) as modifiers
-    -- Modifiers that somebody chose stay, as when a session is handed over.
-    where session.cpt_modifiers = modifiers.former and modifiers.wanted <> modifiers.former
-  ),
-  changed as (
-    update public.sessions as session
-    set cpt_modifiers = due.wanted, updated_at = clock_timestamp()
-    from due
-    where session.organization_id = new.organization_id and session.id = due.id
-    returning session.id, due.start_time, private.facts_of_row(due.was) as before,
-      private.facts_of_row(to_jsonb(session)) as after
-  )
-  select
-    array_agg(changed.id order by changed.start_time, changed.id),
-    jsonb_agg(changed.before order by changed.start_time, changed.id),
-    jsonb_agg(changed.after order by changed.start_time, changed.id)
-  into session_ids, before, after
-  from changed;
-  if session_ids is not null then
-    perform private.record_event(
-      new.organization_id, 'session.changed', 'session', session_ids, clock_timestamp(), before => before, after => after
-    );
-  end if;
-  perform private.leave_booking(null, former);
-  return null;
-end
-$$;
-comment on function private.follow_credential() is
-  'Trigger: what a therapist has to come gets the modifiers that its payer wants for their new level, where it had those for '
-  'the former.';
--- Alone, so that no session is confirmed meanwhile with the modifiers of the former level.
-select private.write_alone('{therapists}', 'update of credential');
-create trigger b_guard_credential before update of credential on public.therapists
-  for each row when (new.credential is distinct from old.credential)
-  execute function private.guard_coverage();
-create trigger d_follow_credential after update of credential on public.therapists
-  for each row when (new.credential is distinct from old.credential)
-  execute function private.follow_credential();
-
 alter table public.therapist_credentials enable row level security;
 create policy role_scoped_select on public.therapist_credentials for select to authenticated
   using (
@@ -22877,6 +22773,240 @@ create policy role_scoped_select on public.therapist_credentials for select to a
   );
 comment on policy role_scoped_select on public.therapist_credentials is 'As therapists: admins read all, therapists their own.';
 grant select on public.therapist_credentials to authenticated, service_role;
+
+-- === schemas/payers/modifiers.sql ===
+
+-- Purpose: the modifiers of what is booked follow what they are derived from: payer, code, level of who renders, place and day.
+-- Objects: private.derived_modifiers, followed_modifiers and moved_modifiers; remember_modifiers, follow_modifiers and the
+--          triggers that call them.
+-- Watch for: modifiers that somebody chose stay. Chosen are those that are not what is derived at that moment, so it is asked
+--            before a change which sessions have theirs derived, and after it those get what is derived then. What is
+--            completed is corrected through correct_visit alone.
+
+create function private.derived_modifiers(session public.sessions)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+begin
+  return coalesce(private.default_modifiers(
+    session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date),
+    private.billed_code(session.organization_id, session.cpt_code, session.session_type, on_date),
+    private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+  ), '{}');
+end
+$$;
+comment on function private.derived_modifiers(public.sessions) is
+  'The modifiers of a session when nobody chose any: those that the payer of its day wants for its code, its therapist''s '
+  'level of that day and its place.';
+
+create function private.followed_modifiers(former public.sessions, session public.sessions)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when former.cpt_modifiers = private.derived_modifiers(former) then private.derived_modifiers(session)
+    else former.cpt_modifiers
+  end;
+end
+$$;
+comment on function private.followed_modifiers(public.sessions, public.sessions) is
+  'The modifiers of a session that becomes another: derived anew where they were derived, else those that somebody chose.';
+
+create function private.moved_modifiers(session public.sessions, therapist_id uuid, slot private.confirmed_slot)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  moved public.sessions := session;
+begin
+  moved.therapist_id := therapist_id;
+  moved.start_time := (slot.hold).start_time;
+  moved.location_type := coalesce(slot.location_type, session.location_type);
+  moved.session_type := coalesce(slot.session_type, session.session_type);
+  moved.cpt_code := coalesce(slot.cpt_code, session.cpt_code);
+  if (moved.therapist_id, moved.location_type, moved.session_type, moved.cpt_code) is not distinct from
+      (session.therapist_id, session.location_type, session.session_type, session.cpt_code)
+    and slot.service_date = private.service_date(session.organization_id, session.client_id, session.start_time)
+  then
+    return session.cpt_modifiers;
+  end if;
+  return private.followed_modifiers(session, moved);
+end
+$$;
+comment on function private.moved_modifiers(public.sessions, uuid, private.confirmed_slot) is
+  'The modifiers of a session that moves, when the move names none: another therapist, day, place or service may want others.';
+
+-- What they are derived from changes -------------------------------------------------------------------------------------
+
+create function private.sessions_derived_from(table_name name, was jsonb, becomes jsonb)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  of_organization constant uuid := (becomes ->> case table_name when 'organizations' then 'id' else 'organization_id' end)::uuid;
+  -- A day is local somewhere.
+  first_time constant timestamptz := least(
+    (becomes ->> 'valid_from')::date, (was ->> 'valid_from')::date, case when not becomes ? 'valid_from' then '-infinity'::date end
+  )::timestamptz - interval '1 day';
+  last_time constant timestamptz := greatest(
+    coalesce((becomes ->> 'valid_to')::date, 'infinity'), case when was is not null then coalesce((was ->> 'valid_to')::date, 'infinity') end
+  )::timestamptz + interval '2 days';
+  client_ids uuid[];
+begin
+  if table_name = 'therapists' then
+    return private.sessions_to_come(of_organization, (becomes ->> 'id')::uuid, null, null);
+  elsif table_name = 'therapist_credentials' then
+    return array(
+      select session.id from public.sessions as session
+      where session.organization_id = of_organization and session.therapist_id = (becomes ->> 'therapist_id')::uuid
+        and session.start_time >= first_time and session.start_time < last_time
+        and session.status in ('scheduled', 'in_progress')
+    );
+  end if;
+  client_ids := case table_name
+    when 'client_coverages' then array[(becomes ->> 'client_id')::uuid]
+    when 'clients' then array[(becomes ->> 'id')::uuid]
+    when 'organizations' then array(
+      select client.id from public.clients as client
+      where client.organization_id = of_organization and client.has_payer and client.time_zone is null)
+    else array(
+      select distinct coverage.client_id from public.client_coverages as coverage
+      where coverage.organization_id = of_organization and coverage.payer_id = (becomes ->> 'payer_id')::uuid)
+  end;
+  return array(
+    select session.id from public.sessions as session
+    where session.organization_id = of_organization and session.client_id = any (client_ids)
+      and session.start_time >= first_time and session.start_time < last_time
+      and session.status in ('scheduled', 'in_progress')
+  );
+end
+$$;
+comment on function private.sessions_derived_from(name, jsonb, jsonb) is
+  'Sessions that are not completed and whose modifiers may depend on a row of this table, as it was or as it becomes.';
+
+create function private.remember_modifiers()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  of_organization constant text := to_jsonb(new) ->> case tg_table_name when 'organizations' then 'id' else 'organization_id' end;
+  remembered jsonb := coalesce(nullif(current_setting('therapist_sessions.derived_modifiers', true), '')::jsonb, '{}');
+  session_ids jsonb;
+begin
+  select jsonb_agg(session.id) into session_ids
+  from unnest(private.sessions_derived_from(
+    tg_table_name, case when tg_op = 'UPDATE' then to_jsonb(old) end, to_jsonb(new)
+  )) as named (id)
+  join public.sessions as session on session.organization_id = of_organization::uuid and session.id = named.id
+  where session.cpt_modifiers = private.derived_modifiers(session);
+  -- Of each row of the statement, before it is changed: one session may depend on several.
+  if session_ids is not null then
+    perform set_config('therapist_sessions.derived_modifiers', (remembered || jsonb_build_object(
+      of_organization, coalesce(remembered -> of_organization, '[]') || session_ids
+    ))::text, true);
+  end if;
+  return new;
+end
+$$;
+comment on function private.remember_modifiers() is
+  'Trigger: keeps which sessions have derived modifiers until private.follow_modifiers derives those anew.';
+
+create function private.follow_modifiers()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  of_organization constant uuid := (to_jsonb(new) ->> case tg_table_name when 'organizations' then 'id' else 'organization_id' end)::uuid;
+  remembered constant jsonb := nullif(current_setting('therapist_sessions.derived_modifiers', true), '')::jsonb;
+  session_ids uuid[];
+  before jsonb;
+  former text;
+begin
+  if not coalesce(remembered ? of_organization::text, false) then
+    return null;
+  end if;
+  perform set_config('therapist_sessions.derived_modifiers', (remembered - of_organization::text)::text, true);
+  select array_agg(session.id), jsonb_agg(to_jsonb(session)) into session_ids, before
+  from (
+    select distinct item.value::uuid as id
+    from jsonb_array_elements_text(remembered -> of_organization::text) as item (value)
+  ) as named
+  join public.sessions as session on session.organization_id = of_organization and session.id = named.id
+  where session.cpt_modifiers <> private.derived_modifiers(session);
+  if session_ids is null then
+    return null;
+  end if;
+  former := private.enter_booking();
+  update public.sessions as session
+  set cpt_modifiers = private.derived_modifiers(session), updated_at = clock_timestamp()
+  where session.organization_id = of_organization and session.id = any (session_ids);
+  perform private.audit_written(of_organization, before, private.rows_of_sessions(of_organization, session_ids));
+  perform private.leave_booking(null, former);
+  return null;
+end
+$$;
+comment on function private.follow_modifiers() is
+  'Trigger: sessions whose modifiers were derived before this statement get those that are derived after it.';
+
+create trigger d_remember_modifiers before insert or update on public.client_coverages
+  for each row execute function private.remember_modifiers();
+create trigger d_follow_modifiers after insert or update on public.client_coverages
+  for each row execute function private.follow_modifiers();
+create trigger d_remember_modifiers before insert or update of payer_id, telehealth_modifier, valid_from, valid_to
+  on public.payer_rules
+  for each row execute function private.remember_modifiers();
+create trigger d_follow_modifiers after insert or update of payer_id, telehealth_modifier, valid_from, valid_to
+  on public.payer_rules
+  for each row execute function private.follow_modifiers();
+create trigger d_remember_modifiers before insert or update of payer_id, cpt_code, modifiers, valid_from, valid_to
+  on public.payer_code_rules
+  for each row execute function private.remember_modifiers();
+create trigger d_follow_modifiers after insert or update of payer_id, cpt_code, modifiers, valid_from, valid_to
+  on public.payer_code_rules
+  for each row execute function private.follow_modifiers();
+create trigger d_remember_modifiers before update of time_zone on public.clients
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.remember_modifiers();
+create trigger d_follow_modifiers after update of time_zone on public.clients
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.follow_modifiers();
+create trigger d_remember_modifiers before update of time_zone on public.organizations
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.remember_modifiers();
+create trigger d_follow_modifiers after update of time_zone on public.organizations
+  for each row when (new.time_zone is distinct from old.time_zone)
+  execute function private.follow_modifiers();
+-- Alone, so that no session is confirmed meanwhile with the modifiers of the former level.
+select private.write_alone('{therapists}', 'update of credential');
+create trigger b_guard_credential before update of credential on public.therapists
+  for each row when (new.credential is distinct from old.credential)
+  execute function private.guard_coverage();
+create trigger d_remember_modifiers before update of credential on public.therapists
+  for each row when (new.credential is distinct from old.credential)
+  execute function private.remember_modifiers();
+create trigger d_follow_modifiers after update of credential on public.therapists
+  for each row when (new.credential is distinct from old.credential)
+  execute function private.follow_modifiers();
+-- An operator corrects the days of a credential; what follows from a change of therapists is followed there.
+create trigger d_remember_modifiers before insert or update on public.therapist_credentials
+  for each row when (pg_trigger_depth() = 0) execute function private.remember_modifiers();
+create trigger d_follow_modifiers after insert or update on public.therapist_credentials
+  for each row when (pg_trigger_depth() = 0) execute function private.follow_modifiers();
 
 -- === schemas/audit/proof.sql ===
 

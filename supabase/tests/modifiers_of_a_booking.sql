@@ -76,7 +76,7 @@ create temporary table moving on commit drop as select tests.hold('admin', tests
 select is(tests.call('admin', format('select public.set_credential(%L)', jsonb_build_object('therapist_id', tests.id('rbt2'), 'credential', 'BCBA'))) ->> 'ok', 'true', 'and promoted');
 select is(pg_temp.of_rbt2(), '[["HM"], ["HO"], ["U1"], ["HO", "95"], []]', 'a professional''s from today on; what has begun, what was chosen and what has no payer stays');
 select is((select jsonb_build_array(jsonb_array_length(before), before #> '{0,cpt_modifiers}', after #> '{0,cpt_modifiers}', actor_user_id) from audit.events
-  where organization_id = tests.id('clinic') and action = 'session.changed'), jsonb_build_array(2, array['HM'], array['HO'], tests.id('admin')), 'one event says which, and by whom');
+  where organization_id = tests.id('clinic') and action = 'session.changed' and actor_user_id is not null), jsonb_build_array(2, array['HM'], array['HO'], tests.id('admin')), 'one event says which, and by whom');
 select is(tests.confirm('admin', tests.confirmation(held, 'rbt2', 'ann')) #> '{body,session,cpt_modifiers}', '["HO"]', 'a move that was held before confirms, with the new ones') from moving;
 update public.therapists set credential = 'BCaBA' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
 select is(pg_temp.of_rbt2(), '[["HM"], ["U1"], ["HN", "95"], [], ["HN"]]', 'it is the same when an operator writes it');

@@ -19,9 +19,9 @@ create function pg_temp.visit(
   name text, therapist text, client text, day date, starts time, ends time, code text default '97153', place text default 'clinic',
   begun timestamp default null, ended timestamp default null
 ) returns void language sql as $$
-  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, location_type, status)
+  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, cpt_modifiers, location_type, status)
   values (tests.id('clinic'), tests.id(name), tests.id(therapist), tests.id(client), (day + starts) at time zone 'America/Los_Angeles',
-    (day + ends) at time zone 'America/Los_Angeles', 'America/Los_Angeles', code, place, 'completed');
+    (day + ends) at time zone 'America/Los_Angeles', 'America/Los_Angeles', code, '{}', place, 'completed');
   insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
   values (tests.id('clinic'), tests.id(name), coalesce(begun, day + starts) at time zone 'America/Los_Angeles',
     coalesce(ended, day + ends) at time zone 'America/Los_Angeles', 0);

@@ -12,9 +12,9 @@ create function pg_temp.see(person text, query text) returns jsonb language sql 
 create function pg_temp.session(name text, therapist text, client text, starts timestamp, status text default 'completed', minutes integer default 60) returns void language plpgsql as $$
 begin
   alter table public.sessions disable trigger user;
-  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, cpt_code, status, location_type)
+  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, cpt_code, cpt_modifiers, status, location_type)
   values (tests.id('clinic'), tests.id(name), tests.id(therapist), tests.id(client), starts at time zone 'America/Los_Angeles',
-    starts at time zone 'America/Los_Angeles' + make_interval(mins => minutes), 'America/Los_Angeles', starts, '97153', status::public.session_status, 'clinic');
+    starts at time zone 'America/Los_Angeles' + make_interval(mins => minutes), 'America/Los_Angeles', starts, '97153', '{}', status::public.session_status, 'clinic');
   alter table public.sessions enable trigger user;
 end $$;
 
@@ -53,8 +53,8 @@ select is(pg_temp.see('admin', 'select 1 from reports.double_bookings'), '[]', '
 select tests.book('rbt', 'rbt', 'ann', tests.at(1));
 alter table public.sessions drop constraint sessions_no_therapist_overlap;
 alter table public.sessions disable trigger user;
-insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, status)
-select tests.id('clinic'), tests.id('twice ' || status), tests.id('rbt'), tests.id('dan'), tests.at(1, starts), tests.at(1, starts) + interval '1 hour', 'UTC', status::public.session_status
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_modifiers, status)
+select tests.id('clinic'), tests.id('twice ' || status), tests.id('rbt'), tests.id('dan'), tests.at(1, starts), tests.at(1, starts) + interval '1 hour', 'UTC', '{}', status::public.session_status
 from (values ('cancelled', '09:30'), ('no_show', '10:30')) as other (status, starts);
 select is(pg_temp.see('admin', 'select 1 from reports.double_bookings'), '[]', 'nor beside what was cancelled or missed, be it before or after');
 update public.sessions set status = 'scheduled' where id = tests.id('twice cancelled');

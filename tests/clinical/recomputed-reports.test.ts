@@ -311,10 +311,11 @@ describe('at random', () => {
               ),
               booked as (
                 insert into public.sessions (
-                  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, status, cpt_code
+                  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, status, cpt_code,
+                  cpt_modifiers
                 )
                 select $1, id, therapist, client, start, start + make_interval(mins => minutes), 'UTC', start at time zone 'UTC',
-                  'completed', code
+                  'completed', code, '{}'
                 from item
               )
               insert into public.session_visits (

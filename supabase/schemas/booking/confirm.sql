@@ -262,7 +262,7 @@ begin
     select row(
       hold, service.cpt_code, service.session_type, place.location_type,
       coalesce(item.cpt_modifiers, case
-        -- A move that names no code leaves the modifiers as they are. Nobody asks for any but a payer, or a place.
+        -- A move that names no code follows what its session has. Nobody asks for any but a payer, or a place.
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
@@ -525,33 +525,6 @@ $$;
 comment on function private.make_sessions(private.actor, public.hold_batches, private.confirmed_slot[], timestamptz) is
   'Writes the sessions of held occurrences, their groups and series. Returns their rows.';
 
-create function private.handed_modifiers(session public.sessions, therapist_id uuid, service_code text, on_date date)
-returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  payer_id constant uuid := private.primary_payer(session.organization_id, session.client_id, on_date);
-  code constant text := coalesce(service_code, '97153');
-begin
-  -- Modifiers that somebody chose stay.
-  return case
-    when session.cpt_modifiers = coalesce(private.default_modifiers(
-      session.organization_id, payer_id, code,
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    ), '{}') then coalesce(private.default_modifiers(
-      session.organization_id, payer_id, code,
-      private.credential_on(session.organization_id, handed_modifiers.therapist_id, on_date), session.location_type, on_date
-    ), '{}')
-    else session.cpt_modifiers
-  end;
-end
-$$;
-comment on function private.handed_modifiers(public.sessions, uuid, text, date) is
-  'The modifiers of a session that another therapist is to render: those the payer wants for their level, where it had those '
-  'for its own therapist''s.';
-
 create function private.move_sessions(batch public.hold_batches, slots private.confirmed_slot[], as_of timestamptz)
 returns jsonb
 language plpgsql
@@ -591,11 +564,7 @@ begin
     session_type = coalesce(slot.session_type, session.session_type),
     location_type = coalesce(slot.location_type, session.location_type),
     cpt_code = coalesce(slot.cpt_code, session.cpt_code),
-    cpt_modifiers = coalesce(slot.cpt_modifiers, case
-      when session.therapist_id <> batch.therapist_id
-        then private.handed_modifiers(session, batch.therapist_id, slot.service_code, slot.service_date)
-      else session.cpt_modifiers
-    end),
+    cpt_modifiers = coalesce(slot.cpt_modifiers, private.moved_modifiers(session, batch.therapist_id, slot)),
     updated_at = as_of
   from unnest(slots) as slot
   where session.organization_id = batch.organization_id and session.id = (slot.hold).session_id;

@@ -188,6 +188,7 @@ begin
     -- The table's own constraints refuse it, and say why.
     new.civil_start := '2000-01-01';
     new.lanes := '{[0,2147483647)}';
+    new.cpt_modifiers := coalesce(new.cpt_modifiers, '{}');
     return new;
   end if;
   if issue.rule is not null then
@@ -216,6 +217,13 @@ begin
         new.start_time, new.end_time
       );
     end if;
+  end if;
+  if new.cpt_modifiers is null then
+    new.cpt_modifiers := private.derived_modifiers(new);
+  elsif tg_op = 'UPDATE' and (places_anew or serves_anew or is_elsewhere) and new.cpt_modifiers = old.cpt_modifiers
+    and new.status in ('scheduled', 'in_progress')
+  then
+    new.cpt_modifiers := private.followed_modifiers(old, new);
   end if;
   return new;
 end

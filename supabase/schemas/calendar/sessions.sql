@@ -74,7 +74,8 @@ create table public.sessions (
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
-  cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
+  -- Null, so that a direct write that gives none is known from one that wants none.
+  cpt_modifiers text[] not null default nullif('{}'::text[], '{}') check (cardinality(cpt_modifiers) <= 4),
   lanes public.claimed_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
@@ -121,6 +122,9 @@ comment on column public.sessions.time_zone is 'The IANA zone the appointment wa
 comment on column public.sessions.civil_start is
   'The civil start it was booked for, in time_zone: derived when it is written. When a law changes the zone, start_time '
   'shows another.';
+comment on column public.sessions.cpt_modifiers is
+  'In the payer''s order. A write that gives none, or null, stores those that the payer of the day wants for the code, the '
+  'level of who renders and the place; an empty array stores none.';
 comment on column public.sessions.lanes is
   'What of the client''s time it takes: two services that a payer lets run at once share no lane. Decided when service '
   'and time were chosen; a change of the payers'' rules writes it anew.';

@@ -218,11 +218,7 @@ begin
       session.start_time, session.end_time
     );
     -- As a confirmation that names none.
-    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.default_modifiers(
-      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date),
-      private.billed_code(session.organization_id, session.cpt_code, session.session_type, on_date),
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    ));
+    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.derived_modifiers(session));
     draft.session := session;
   end if;
   return draft;

@@ -1,5 +1,5 @@
 -- Purpose: which credential a therapist had on a day.
--- Objects: therapist_credentials; private.credential_on; private.follow_credential.
+-- Objects: therapist_credentials; private.credential_on.
 -- Watch for: therapists.credential is today's. What is judged by the day of service (modifiers, supervision) asks here, so
 --            that a promotion changes nothing of the months before it.
 
@@ -72,87 +72,6 @@ begin
 end
 $$;
 comment on function private.credential_on(uuid, uuid, date) is 'The credential a therapist had on a day; null before they were known.';
-
--- What is booked ---------------------------------------------------------------------------------------------------
-
-create function private.follow_credential()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  former constant text := private.enter_booking();
-  session_ids uuid[];
-  before jsonb;
-  after jsonb;
-begin
-  with due as (
-    select session.id, session.start_time, to_jsonb(session) as was, modifiers.wanted
-    from unnest(private.sessions_to_come(new.organization_id, new.id, null, null)) as named (id)
-    cross join lateral (
-      select known.* from public.sessions as known
-      where known.organization_id = new.organization_id and known.id = named.id offset 0
-    ) as session
-    cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date offset 0
-    ) as day
-    cross join lateral (
-      select
-        private.primary_payer(session.organization_id, session.client_id, day.date) as payer_id,
-        coalesce(private.service_code_at(
-          session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
-        ), '97153') as code
-      offset 0
-    ) as service
-    cross join lateral (
-      select
-        coalesce(private.default_modifiers(
-          session.organization_id, service.payer_id, service.code, old.credential, session.location_type, day.date
-        ), '{}') as former,
-        coalesce(private.default_modifiers(
-          session.organization_id, service.payer_id, service.code,
-          private.credential_on(new.organization_id, new.id, day.date), session.location_type, day.date
-        ), '{}') as wanted
-      offset 0
-    ) as modifiers
-    -- Modifiers that somebody chose stay, as when a session is handed over.
-    where session.cpt_modifiers = modifiers.former and modifiers.wanted <> modifiers.former
-  ),
-  changed as (
-    update public.sessions as session
-    set cpt_modifiers = due.wanted, updated_at = clock_timestamp()
-    from due
-    where session.organization_id = new.organization_id and session.id = due.id
-    returning session.id, due.start_time, private.facts_of_row(due.was) as before,
-      private.facts_of_row(to_jsonb(session)) as after
-  )
-  select
-    array_agg(changed.id order by changed.start_time, changed.id),
-    jsonb_agg(changed.before order by changed.start_time, changed.id),
-    jsonb_agg(changed.after order by changed.start_time, changed.id)
-  into session_ids, before, after
-  from changed;
-  if session_ids is not null then
-    perform private.record_event(
-      new.organization_id, 'session.changed', 'session', session_ids, clock_timestamp(), before => before, after => after
-    );
-  end if;
-  perform private.leave_booking(null, former);
-  return null;
-end
-$$;
-comment on function private.follow_credential() is
-  'Trigger: what a therapist has to come gets the modifiers that its payer wants for their new level, where it had those for '
-  'the former.';
--- Alone, so that no session is confirmed meanwhile with the modifiers of the former level.
-select private.write_alone('{therapists}', 'update of credential');
-create trigger b_guard_credential before update of credential on public.therapists
-  for each row when (new.credential is distinct from old.credential)
-  execute function private.guard_coverage();
-create trigger d_follow_credential after update of credential on public.therapists
-  for each row when (new.credential is distinct from old.credential)
-  execute function private.follow_credential();
 
 alter table public.therapist_credentials enable row level security;
 create policy role_scoped_select on public.therapist_credentials for select to authenticated
