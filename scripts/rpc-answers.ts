@@ -235,6 +235,10 @@ export const ANSWERS: Readonly<Record<string, z.ZodType>> = {
       .record(z.string(), z.array(z.object({ start: z.string(), end: z.string() })))
       .nullable()
       .meta({ description: 'Windows of local time by weekday; null is no limit.' }),
+    touched: count().meta({ description: 'How many sessions to come lie outside the hours.' }),
+    touchedSessionIds: touched.touchedSessionIds,
+    touchedHolds: absence.touchedHolds,
+    touchedHoldsUntil: absence.touchedHoldsUntil,
   }),
   set_credential: z.object({ therapistId: id(), credential: z.string(), ...touched }),
   sign_note: z.object({ note }),

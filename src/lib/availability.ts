@@ -1,7 +1,7 @@
 import { callOutcome } from './callOutcome.ts';
 import type { Database, Json } from './database.types.ts';
 import type { TouchedHolds } from './leaving.ts';
-import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
+import { type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { checkGiven, SessionsApiError } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
@@ -27,6 +27,18 @@ export type WeeklyHours = Partial<
 /** Time off or extra hours, as stored. */
 export type AvailabilityException = Database['public']['Tables']['availability_exceptions']['Row'];
 
+/** What lies outside new hours. It stays until somebody moves or cancels it. */
+export interface TouchedByHours {
+  /** How many sessions to come. */
+  readonly touched: number;
+  /** The first hundred of them, the earliest first. */
+  readonly touchedSessionIds: readonly string[];
+  /** How many live holds. They can still be confirmed. */
+  readonly touchedHolds: number;
+  /** When the last of them expires; null when there is none. */
+  readonly touchedHoldsUntil: string | null;
+}
+
 type Availability = TableReader;
 
 /**
@@ -34,19 +46,21 @@ type Availability = TableReader;
  *
  * @param supabase - a supabase-js client
  * @param payload - the hours, and for admins whose; see {@link WeeklyHours}
+ * @returns how many sessions to come lie outside these hours, the first hundred of them, and live holds there
  * @throws SessionsApiError 400 for hours that overlap or end before they begin, 403 when they are not the caller's to set
  * @throws the signal's reason when aborted
  * @example
  * ```ts
- * await setWeeklyHours(supabase, { hours: { monday: [{ start: '08:00', end: '12:30' }] } });
+ * const { touched } = await setWeeklyHours(supabase, { hours: { monday: [{ start: '08:00', end: '12:30' }] } });
+ * if (touched > 0) console.log(`${touched} sessions lie outside of them`);
  * ```
  */
 export async function setWeeklyHours(
   supabase: RpcCaller,
   payload: ReadOptions & { readonly hours: WeeklyHours; readonly therapistId?: string },
-): Promise<void> {
+): Promise<TouchedByHours> {
   checkGiven(payload);
-  await callRpc(
+  return await callOutcome<TouchedByHours>(
     supabase,
     'set_availability_hours',
     { availability_hours: payload.hours as Json, therapist_id: payload.therapistId },

@@ -1011,7 +1011,7 @@ isOneToOne: false
 { Args: { "organization_id": string }; Returns: undefined
                            },
 "set_availability_hours":
-{ Args: { "availability_hours": Json,"therapist_id"?: string }; Returns: Json
+{ Args: { "availability_hours": Json,"request_id"?: string,"therapist_id"?: string }; Returns: Json
                            },
 "set_credential":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json

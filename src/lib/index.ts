@@ -57,6 +57,7 @@ export {
   setWeeklyHours,
   type TimeOff,
   type TimeOffRequest,
+  type TouchedByHours,
   WEEKDAYS,
   type Weekday,
   type WeeklyHours,

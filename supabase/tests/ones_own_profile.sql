@@ -1,12 +1,13 @@
 -- What people change of their own, what parents are told of therapists, and working in two clinics.
 begin;
-select plan(39);
+select plan(42);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
 -- A therapist's hours are hers; the rest of her profile is the clinic's.
 select is(tests.call('rbt', $$ select public.set_availability_hours('{"monday": [{"start": "09:00", "end": "12:00"}]}') $$) -> 'body',
-  jsonb_build_object('therapistId', tests.id('rbt'), 'availabilityHours', '{"monday": [{"start": "09:00", "end": "12:00"}]}'::jsonb),
+  jsonb_build_object('therapistId', tests.id('rbt'), 'availabilityHours', '{"monday": [{"start": "09:00", "end": "12:00"}]}'::jsonb,
+    'touched', 0, 'touchedSessionIds', '[]'::jsonb, 'touchedHolds', 0, 'touchedHoldsUntil', null),
   'a therapist sets her hours');
 select is((select availability_hours from public.therapists where id = tests.id('rbt')), '{"monday": [{"start": "09:00", "end": "12:00"}]}',
   'they are kept');
@@ -29,6 +30,18 @@ select is(tests.rows('rbt', format($$ insert into public.availability_exceptions
 select is(tests.error_code('rbt', format($$ insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
   values (%L, %L, 'time_off', '2030-01-01Z', '2030-01-02Z') $$, tests.id('clinic'), tests.id('bcba'))), '42501', 'but gives nobody one');
 select is((select count(*) from audit.events where organization_id = tests.id('clinic') and action = 'availability_exception.added'), 1::bigint, 'one event');
+
+-- What new hours touch: what is booked and held outside of them. Nights of the clinic are not worked.
+create temporary table own on commit drop as select
+  tests.book('admin', 'rbt2', 'ben', array[tests.at(3, '20:00'), tests.at(3, '08:00')]) as ids,
+  tests.hold('admin', tests.series('rbt2', 'ben', array[tests.at(4, '20:00'), tests.at(4, '08:00'), tests.at(5, '08:00')])) as held;
+create function pg_temp.hours(hours jsonb) returns jsonb language sql as $$
+  select (tests.call('rbt2', format('select public.set_availability_hours(%L)', hours)) -> 'body') - 'therapistId' - 'availabilityHours' $$;
+select is(pg_temp.hours((select jsonb_object_agg(day, '[{"start": "08:00", "end": "18:00"}]'::jsonb) from unnest('{monday,tuesday,wednesday,thursday,friday,saturday,sunday}'::text[]) as day)),
+  jsonb_build_object('touched', 1, 'touchedSessionIds', ids[2:2], 'touchedHolds', 2, 'touchedHoldsUntil', held #> '{body,expiresAt}'),
+  'new hours tell which sessions lie outside of them, and of live holds') from own;
+select is(tests.confirm('admin', tests.confirmation(held, 'rbt2', 'ben')) ->> 'ok', 'true', 'these confirm') from own;
+select is(pg_temp.hours(null) - 'touchedSessionIds', '{"touched": 0, "touchedHolds": 0, "touchedHoldsUntil": null}', 'no limit touches nothing');
 
 -- Parents.
 select is(tests.rows('parent', 'select from public.therapists'), 0::bigint, 'a parent reads no profiles');

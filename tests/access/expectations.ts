@@ -627,7 +627,7 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'nothing',
     told: { nobody: 'nothing' },
   },
-  'public.set_availability_hours(jsonb,uuid)': {
+  'public.set_availability_hours(jsonb,uuid,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },

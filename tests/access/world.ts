@@ -410,7 +410,7 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
     call: "case when public.offer_freed_slots() ->> 'offered' = 'false' and {clinic}::text = auth.jwt() ->> 'org_id' then 'ok' end",
   },
   'public.own_therapists()': { call: found('select from public.own_therapists() where id = {therapist}') },
-  'public.set_availability_hours(jsonb,uuid)': {
+  'public.set_availability_hours(jsonb,uuid,text)': {
     call: outcome("public.set_availability_hours('{}', {therapist})"),
   },
   'public.session_history(uuid)': { call: found('select from public.session_history({session})') },

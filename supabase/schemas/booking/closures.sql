@@ -147,7 +147,7 @@ $$;
 comment on function private.cancel_touched(uuid[], text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
-create function private.held_in(organization_id uuid, therapist_id uuid, span tstzrange, as_of timestamptz)
+create function private.held_in(organization_id uuid, therapist_id uuid, closed tstzmultirange, as_of timestamptz)
 returns jsonb
 language plpgsql
 stable
@@ -169,7 +169,7 @@ begin
       from public.hold_batches as batch
       join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
       cross join lateral (
-        select hold.start_time < upper(span) and hold.end_time > lower(span) as is_in
+        select tstzrange(hold.start_time, hold.end_time, '[)') && closed as is_in
       ) as part
       where batch.organization_id = held_in.organization_id and batch.expires_at > as_of
         and (held_in.therapist_id is null or batch.therapist_id = held_in.therapist_id)
@@ -180,8 +180,8 @@ begin
   );
 end
 $$;
-comment on function private.held_in(uuid, uuid, tstzrange, timestamptz) is
-  'How many live holds lie in a span at least in part, as many as the sessions they would become, until when the last of '
+comment on function private.held_in(uuid, uuid, tstzmultirange, timestamptz) is
+  'How many live holds lie in closed time at least in part, as many as the sessions they would become, until when the last of '
   'them can be confirmed, and the keys by which they are let go: of one therapist, or with null of everybody.';
 
 create function private.touched_holds(actor private.actor, therapist_id uuid, span tstzrange, releases boolean)
@@ -191,7 +191,7 @@ set search_path = ''
 as $$
 declare
   -- After the sessions are cancelled: that lets go whatever would move them.
-  held constant jsonb := private.held_in(actor.organization_id, therapist_id, span, clock_timestamp());
+  held constant jsonb := private.held_in(actor.organization_id, therapist_id, tstzmultirange(span), clock_timestamp());
   hold_key text;
 begin
   if releases then

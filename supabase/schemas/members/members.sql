@@ -427,17 +427,51 @@ select private.publish('own_therapists',
   'Row-level security hides no columns, so parents read this rather than the table, which has more.'
 );
 
-create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
-returns jsonb
+create function private.outside_hours(organization_id uuid, therapist_id uuid)
+returns tstzmultirange
 language plpgsql
-security definer
+stable
 set search_path = ''
 as $$
 declare
-  actor private.actor := private.require_actor();
+  spans constant tstzrange[] := array(
+    select tstzrange(session.start_time, session.end_time, '[)')
+    from public.sessions as session
+    where session.organization_id = outside_hours.organization_id and session.therapist_id = outside_hours.therapist_id
+      and session.status = 'scheduled' and session.start_time > clock_timestamp()
+    union
+    select tstzrange(hold.start_time, hold.end_time, '[)')
+    from public.hold_batches as batch
+    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    where batch.organization_id = outside_hours.organization_id and batch.therapist_id = outside_hours.therapist_id
+      and batch.expires_at > clock_timestamp() and hold.status = 'held'
+  );
+begin
+  return (
+    select coalesce(range_agg(closed.during), '{}')
+    from private.outside_availability(organization_id, therapist_id, spans) as closed
+    where closed.what = 'availability'
+  );
+end
+$$;
+comment on function private.outside_hours(uuid, uuid) is
+  'The parts of a therapist''s sessions to come and live holds that lie outside their weekly and extra hours.';
+
+create function private.set_availability_hours(
+  actor private.actor,
+  availability_hours jsonb,
+  therapist_id uuid default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
   wanted uuid := coalesce(set_availability_hours.therapist_id, actor.user_id);
   hours jsonb := nullif(set_availability_hours.availability_hours, 'null');
   changed uuid;
+  outside tstzmultirange;
+  touched_ids uuid[];
 begin
   if not private.availability_hours_are_valid(hours) then
     perform private.raise_invalid(private.issue(
@@ -446,22 +480,40 @@ begin
     ));
   end if;
   if actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and wanted = actor.user_id) then
+    -- Alone, so that no booking is made meanwhile that this would not count.
+    perform private.take_organization(actor.organization_id);
+    perform private.require_same_role(actor);
     update public.therapists as therapist
     set availability_hours = hours
     where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
     returning therapist.id into changed;
-    perform private.require_same_role(actor);
   end if;
   if changed is null then
     return private.refuse(
       actor, 'therapist.refused', array[wanted], 'FORBIDDEN', 'You may not change this therapist''s hours.'
     );
   end if;
-  return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
+  outside := private.outside_hours(actor.organization_id, changed);
+  touched_ids := array(
+    select session.id
+    from unnest(private.sessions_to_come(actor.organization_id, changed, null, null)) with ordinality as named (id, position)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    where tstzrange(session.start_time, session.end_time, '[)') && outside
+    order by named.position
+  );
+  return private.success(
+    jsonb_build_object(
+      'therapistId', changed, 'availabilityHours', hours,
+      'touched', cardinality(touched_ids), 'touchedSessionIds', to_jsonb(touched_ids[1:100])
+    ) || (private.held_in(actor.organization_id, changed, outside, clock_timestamp()) - 'keys')
+  );
 end
 $$;
 
-select private.publish('set_availability_hours',
-  'A therapist sets her own weekly hours (civil time of her zone; null for no limit), an admin anybody''s. The only '
-  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.'
+select private.publish_booking('set_availability_hours',
+  'A therapist sets their own weekly hours (civil time of their zone; null for no limit), an admin anybody''s. The only '
+  'columns of their profile that a therapist writes. Answers {therapistId, availabilityHours, touched, touchedSessionIds, '
+  'touchedHolds, touchedHoldsUntil}: touched are the sessions to come that lie outside the hours, with the first hundred; '
+  'they stay until somebody moves or cancels them. touchedHolds are live holds there, which can still be confirmed until '
+  'touchedHoldsUntil (null: there is none). Refused: FORBIDDEN.'
 );
