@@ -1,6 +1,6 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(53);
+select plan(57);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
@@ -101,6 +101,14 @@ select is(pg_temp.is_let('guidance') || ' ' || pg_temp.is_let('alone'), 'true fa
 select is((select entity_ids from audit.events where organization_id = tests.id('clinic') and action = 'override.concurrency' and details ->> 'reason' = 'The family pays for both'),
   (select array[(answer #>> '{}')::uuid] from story where name = 'guidance'), 'and named in the event');
 select is(pg_temp.recode('admin', '{third}', '97153', '{"reason": "Nothing to set aside"}') #> '{body,overridden}', '[]', 'a reason that was not needed is not kept');
+
+-- Two that would be one service twice at once are both named. No payer's rule forbids that, so nothing sets it aside.
+select pg_temp.recode('admin', '{guidance}', '97156');
+insert into story select 'twice ' || override.name, pg_temp.recode('admin', '{beside,guidance}', '97153', override.given)
+from (values ('asked', null::jsonb), ('overridden', '{"reason": "The family pays", "rules": ["concurrency", "authorization"]}')) as override (name, given);
+select is(answer ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', name) from story where name like 'twice %';
+select is((select jsonb_agg(item.value -> 'sessionId') from jsonb_array_elements(answer -> 'conflicts') as item (value)) @> (select jsonb_agg(named.answer) from story as named where named.name in ('beside', 'guidance')),
+  true, 'both sessions are named, ' || name) from story where name like 'twice %';
 
 -- Who, and when not
 select is(pg_temp.recode('rbt', '{third}', '97155') ->> 'code', 'FORBIDDEN', 'nobody recodes another therapist''s session');

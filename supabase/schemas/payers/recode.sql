@@ -181,6 +181,39 @@ comment on function private.write_recoded(
   'Writes sessions with their new code, lanes and units, or says what is in the way; then the caller undoes it. is_short: an '
   'admin has set missing units aside, which are entered as beyond the authorization. lifted_ids: those that an admin lets run beside another service.';
 
+create function private.conflicts_between(changed public.sessions[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'occurrenceIndex', conflict.number - 1, 'resource', 'client', 'blockedBy', 'session',
+      'startTime', private.iso(lower(conflict.overlap)), 'endTime', private.iso(upper(conflict.overlap)),
+      'sessionId', conflict.id
+    ) order by conflict.number), '[]')
+    from (
+      select distinct on (each.number) each.number, each.id, each.during * other.during as overlap
+      from (
+        select session.*, tstzrange(session.start_time, session.end_time, '[)') as during, row_number() over () as number
+        from unnest(changed) as session
+      ) as each
+      join (
+        select session.*, tstzrange(session.start_time, session.end_time, '[)') as during from unnest(changed) as session
+      ) as other
+        on other.client_id = each.client_id and other.id <> each.id
+        and other.during && each.during and other.lanes && each.lanes
+      order by each.number, other.start_time, other.id
+    ) as conflict
+  );
+end
+$$;
+comment on function private.conflicts_between(public.sessions[]) is
+  'Which of these sessions, ordered by their start, forbid each other: a client would have the same service twice at once. One '
+  'conflict for each, as private.resync_obstacle tells it.';
+
 create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
@@ -231,7 +264,11 @@ begin
       when exclusion_violation then
         cause.code := 'CONCURRENT_SERVICE_NOT_ALLOWED';
         cause.detail := 'A client has another service then, and not every payer of theirs is known to allow the two at once.';
-        cause.conflicts := coalesce(written.conflicts, '[]');
+        cause.conflicts := coalesce(written.conflicts, '[]') || (
+          select coalesce(jsonb_agg(item.value), '[]')
+          from jsonb_array_elements(private.conflicts_between(changed)) as item (value)
+          where not coalesce(written.conflicts, '[]') @> jsonb_build_array(jsonb_build_object('sessionId', item.value -> 'sessionId'))
+        );
     end;
   end if;
   if cause.code is not null then
@@ -265,7 +302,7 @@ select private.publish_booking('recode_sessions',
   'override? {reason, rules?}}. All or nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
   'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
   'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
-  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. An admin''s override sets authorization (units, and '
+  'sessionId, those among them that would be one service twice at once, which nobody overrides; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. An admin''s override sets authorization (units, and '
   'what the payer pays for) and concurrency aside, with a reason that is audited. Modifiers become those of the payer. '
   'Therapists recode their own sessions, admins all. Outcome body {cptCode, recodedCount, overridden, sessions}.'
 );
