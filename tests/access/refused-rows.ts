@@ -179,7 +179,7 @@ export const unreachable: Record<string, string> = {
 /** Columns that triggers write, whatever the caller sends. */
 export const derived: Record<string, string[]> = {
   service_codes: ['ordinal'],
-  sessions: ['civil_start', 'lanes', 'created_at', 'updated_at'],
+  sessions: ['civil_start', 'lanes', 'cpt_modifiers', 'created_at', 'updated_at'],
   staff_times: ['civil_start', 'created_at', 'updated_at'],
 };
 

@@ -129,6 +129,11 @@ comment on function private.relane_after_change() is
 create trigger b_relane after insert or update on public.client_coverages
   for each row execute function private.relane_after_change();
 select private.write_alone('{payer_concurrency_rules}');
+create trigger b_keep_identity before update of organization_id, id, payer_id on public.payer_concurrency_rules
+  for each row
+  when ((new.organization_id, new.id, new.payer_id) is distinct from (old.organization_id, old.id, old.payer_id))
+  execute function private.refuse_write('check_violation', 'organization_id, id and payer_id of a payer''s rule never change',
+    'End this rule and enter another.');
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
 create trigger b_relane after insert or update on public.payer_concurrency_rules

@@ -490,7 +490,7 @@ begin
     from (
       select distinct coverage.client_id as id from public.client_coverages as coverage
       where coverage.organization_id = new.organization_id
-        and coverage.payer_id in (new.payer_id, case when tg_op = 'UPDATE' then old.payer_id end)
+        and coverage.payer_id = new.payer_id
     ) as client
     cross join lateral (
       select array_agg(known.id) as ids from public.sessions as known
@@ -557,19 +557,34 @@ create trigger b_guard_code before insert on public.authorization_codes
 create trigger c_recount after insert on public.authorization_codes
   referencing new table as new_rows
   for each statement execute function private.recount_after_codes();
+create trigger b_keep_identity before update of organization_id, id, client_id on public.client_coverages
+  for each row
+  when ((new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id))
+  execute function private.refuse_write('check_violation', 'organization_id, id and client_id of a coverage never change',
+    'End this coverage and enter another.');
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
 
+create trigger b_keep_identity before update of organization_id, id, payer_id on public.payer_rules
+  for each row
+  when ((new.organization_id, new.id, new.payer_id) is distinct from (old.organization_id, old.id, old.payer_id))
+  execute function private.refuse_write('check_violation', 'organization_id, id and payer_id of a payer''s rule never change',
+    'End this rule and enter another.');
 create trigger b_guard_rule before insert or update on public.payer_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of payer_id, rounding, authorization_required, valid_from, valid_to
+create trigger c_recount after insert or update of rounding, authorization_required, valid_from, valid_to
   on public.payer_rules
   for each row execute function private.recount_after_rule();
+create trigger b_keep_identity before update of organization_id, id, payer_id on public.payer_code_rules
+  for each row
+  when ((new.organization_id, new.id, new.payer_id) is distinct from (old.organization_id, old.id, old.payer_id))
+  execute function private.refuse_write('check_violation', 'organization_id, id and payer_id of a payer''s rule never change',
+    'End this rule and enter another.');
 create trigger b_guard_rule before insert or update on public.payer_code_rules
   for each row execute function private.guard_coverage();
-create trigger c_recount after insert or update of payer_id, cpt_code, is_covered, rounding, authorization_required, valid_from, valid_to
+create trigger c_recount after insert or update of cpt_code, is_covered, rounding, authorization_required, valid_from, valid_to
   on public.payer_code_rules
   for each row execute function private.recount_after_rule();
 

@@ -189,16 +189,16 @@ create trigger d_remember_modifiers before insert or update on public.client_cov
   for each row execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert or update on public.client_coverages
   for each row execute function private.follow_modifiers();
-create trigger d_remember_modifiers before insert or update of payer_id, telehealth_modifier, valid_from, valid_to
+create trigger d_remember_modifiers before insert or update of telehealth_modifier, valid_from, valid_to
   on public.payer_rules
   for each row execute function private.remember_modifiers();
-create trigger d_follow_modifiers after insert or update of payer_id, telehealth_modifier, valid_from, valid_to
+create trigger d_follow_modifiers after insert or update of telehealth_modifier, valid_from, valid_to
   on public.payer_rules
   for each row execute function private.follow_modifiers();
-create trigger d_remember_modifiers before insert or update of payer_id, cpt_code, modifiers, valid_from, valid_to
+create trigger d_remember_modifiers before insert or update of cpt_code, modifiers, valid_from, valid_to
   on public.payer_code_rules
   for each row execute function private.remember_modifiers();
-create trigger d_follow_modifiers after insert or update of payer_id, cpt_code, modifiers, valid_from, valid_to
+create trigger d_follow_modifiers after insert or update of cpt_code, modifiers, valid_from, valid_to
   on public.payer_code_rules
   for each row execute function private.follow_modifiers();
 create trigger d_remember_modifiers before update of time_zone on public.clients
