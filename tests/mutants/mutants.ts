@@ -606,13 +606,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a move loses its modifiers',
-    file: 'supabase/schemas/booking/confirm.sql',
-    from: `      else session.cpt_modifiers
-    end),
-    updated_at = as_of`,
-    to: `      else '{}'
-    end),
-    updated_at = as_of`,
+    file: 'supabase/schemas/payers/modifiers.sql',
+    from: 'return session.cpt_modifiers;',
+    to: "return '{}';",
     tests: ['modifiers_of_a_booking.sql', 'modifiers_and_places.sql', 'moving_'],
   },
   {
@@ -2263,9 +2259,9 @@ where true`,
   },
   {
     name: 'a promotion overwrites modifiers that somebody chose',
-    file: 'supabase/schemas/payers/credentials.sql',
-    from: 'where session.cpt_modifiers = modifiers.former and modifiers.wanted <> modifiers.former',
-    to: 'where modifiers.wanted <> modifiers.former',
+    file: 'supabase/schemas/payers/modifiers.sql',
+    from: 'where session.cpt_modifiers = private.derived_modifiers(session);',
+    to: 'where true;',
     tests: ['modifiers_of_a_booking.sql'],
   },
   {
