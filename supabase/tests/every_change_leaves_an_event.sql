@@ -1,7 +1,7 @@
 -- Whatever a user may change in a row leaves one event with the value before and after: each column by itself, so that no
 -- trigger overlooks one.
 begin;
-select plan(70);
+select plan(71);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.cover('ann', 'open');
@@ -29,7 +29,7 @@ insert into change values
   ('authorizations', 'reference', 'A-1', 'authorization.changed'), ('authorizations', 'starts_on', '2020-01-01', 'authorization.changed'),
   ('client_coverages', 'priority', '2', 'coverage.changed'), ('client_coverages', 'valid_from', '2021-01-01', 'coverage.changed'),
   ('client_coverages', 'valid_to', '2098-01-01', 'coverage.changed'),
-  ('clients', 'deleted_at', '2026-01-01', 'client.archived'), ('clients', 'reference', 'K-1', 'client.changed'),
+  ('clients', 'deleted_at', '2026-01-01', 'client.archived'), ('clients', 'reference', 'K-1', 'client.changed'), ('clients', 'time_zone', 'UTC', 'client.changed'),
   ('memberships', 'permissions', '{view_audit}', 'membership.changed'), ('memberships', 'role', 'admin', 'membership.changed'),
   ('organization_closures', 'ends_at', tests.at(82)::text, 'organization_closure.changed'), ('organization_closures', 'name', 'Snow', 'organization_closure.changed'),
   ('organization_closures', 'starts_at', tests.at(79)::text, 'organization_closure.changed'),

@@ -1,7 +1,7 @@
 -- The day of service is the local day of the start in the clinic's zone, or the client's own, whatever zone the caller names;
 -- and only an authorization of a payer who covers that day counts.
 begin;
-select plan(37);
+select plan(41);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -87,7 +87,10 @@ select tests.id('clinic'), gen_random_uuid(), tests.id(therapist), tests.id(name
 from (values ('rbt', 'eve'), ('rbt2', 'fay')) as booked (therapist, name);
 select tests.hold('admin', jsonb_build_object('therapist_id', tests.id('bcba'), 'client_id', tests.id('eve'), 'cpt_code', '97153') || tests.occurrence(pg_temp.la(70, '20:00'), 30, 'UTC'));
 select is(pg_temp.entry(name), told, 'booked and held on the last day of the authorization: ' || name) from (values ('eve', '0 2 of 2, 0 4 of 4'), ('fay', '0 4 of 4')) as entry (name, told);
-update public.clients set time_zone = 'America/New_York' where id = tests.id('eve');
+create function pg_temp.move_away(client text) returns text language sql as $$
+  select format('update public.clients set time_zone = %L where id = %L', 'America/New_York', tests.id(client)) $$;
+select is(tests.rows('rbt', pg_temp.move_away('eve')), 0::bigint, 'a therapist does not say where a client lives');
+select is(tests.rows('admin', pg_temp.move_away('eve')), 1::bigint, 'an admin does');
 select is(pg_temp.entry('eve'), '0 2 of 2, 1 0 of 4', 'where eve lives now, the session is of the day after it, and the hold still of the last one');
 update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
 select is(pg_temp.entry('fay'), '1 0 of 4', 'the clinic moves: so do the days of clients without a zone');
@@ -96,6 +99,11 @@ select is((select left_units from reports.authorization_balances where client_id
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
 update public.clients set time_zone = null where id = tests.id('eve');
 select is(pg_temp.entry(name), told, 'and back: ' || name) from (values ('eve', '0 2 of 2, 0 4 of 4'), ('fay', '0 4 of 4')) as entry (name, told);
+-- It may be said when the client is entered, in a name that the database knows.
+select is(tests.error('admin', format('insert into public.clients (organization_id, id, reference, time_zone) values (%L, gen_random_uuid(), %L, %L)', tests.id('clinic'), 'far', 'Asia/Tokyo')),
+  null, 'an admin enters a client with their zone');
+select is(tests.error_code('admin', format('insert into public.clients (organization_id, id, reference, time_zone) values (%L, gen_random_uuid(), %L, %L)', tests.id('clinic'), 'nowhere', 'Mars/Olympus')),
+  '23503', 'and not in a zone that there is not');
 -- What is of the same day in both zones stays as it is, row by row.
 insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('gus'), 'gus');
 select tests.cover('gus', 'open'), tests.authorize('gus', '{97153}', 100, tests.at(60)::date, tests.at(70)::date);

@@ -108,8 +108,8 @@ export const relations: Record<string, RelationExpectation> = {
     update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
     delete:   NOBODY,
     truncate: NOBODY,
-    insertable: ['organization_id', 'id', 'reference'],
-    updatable: ['reference', 'deleted_at'],
+    insertable: ['organization_id', 'id', 'reference', 'time_zone'],
+    updatable: ['reference', 'time_zone', 'deleted_at'],
   },
   'public.caseloads': {
     select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],

@@ -451,7 +451,7 @@ create policy role_scoped_select_insert on public.clients for insert to authenti
 create policy role_scoped_select_update on public.clients for update to authenticated
   using (organization_id = (select private.organization_as('admin')))
   with check (organization_id = (select private.organization_as('admin')));
-grant select, insert (organization_id, id, reference), update (reference, deleted_at)
+grant select, insert (organization_id, id, reference, time_zone), update (reference, time_zone, deleted_at)
   on public.clients to authenticated;
 grant select, insert, update on public.clients to service_role;
 
