@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(54);
+select plan(58);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -91,6 +91,10 @@ select is(
   'GROUP_FULL', 'a ninth cannot join'
 );
 select is(
+  tests.hold('admin', tests.request('rbt', 'client 9', tests.at(1), 60, jsonb_build_object('group_id', pg_temp.remembered('group')))) -> 'retryAfter',
+  'null', 'and waiting does not help: all eight are booked'
+);
+select is(
   tests.error_code('service_role', format(
     'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type) values (%L, %L, %L, %L, %L, %L, %L, ''group'')',
     tests.id('clinic'), tests.id('rbt'), tests.id('client 9'), tests.at(1), tests.at(1, '11:00'), 'UTC', pg_temp.remembered('group') #>> '{}')),
@@ -139,6 +143,11 @@ select is(jsonb_array_length(pg_temp.move('admin', 4) #> '{body,sessions}'), 7, 
 select pg_temp.remember('joining', tests.hold('admin', tests.request('rbt', 'client 9', tests.at(4), 60,
   jsonb_build_object('group_id', pg_temp.remembered('group'), 'session_type', 'group', 'room_id', tests.id('blue')))));
 select is(pg_temp.remembered('joining') ->> 'ok', 'true', 'an eighth can join again');
+select pg_temp.remember('full', tests.hold('admin', tests.request('rbt', 'client 8', tests.at(4), 60,
+  jsonb_build_object('group_id', pg_temp.remembered('group'), 'session_type', 'group'))));
+select is(pg_temp.remembered('full') ->> 'code', 'GROUP_FULL', 'one more cannot, while that place is held');
+select is(pg_temp.remembered('full') ->> 'retryAfter', pg_temp.remembered('joining') #>> '{body,expiresAt}', 'and is told when it would be free');
+select cmp_ok((pg_temp.remembered('full') ->> 'retryAfterSeconds')::integer, '>', 0, 'in seconds too');
 select is(
   tests.error_code('service_role', format(
     'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type) values (%L, %L, %L, %L, %L, %L, %L, ''group'')',

@@ -1,6 +1,9 @@
 /** What means "not now, try again", whoever says it. */
 
-/** SQLSTATEs and PostgREST codes: locks, timeouts, shutdowns, no connection. Class 08 is of lost connections. */
+/**
+ * SQLSTATEs and PostgREST codes: locks, timeouts, shutdowns, no connection, a disk that fails (58030), a database that only
+ * reads for now (25006), as a platform makes it when its disk is nearly full or another server takes over.
+ */
 const BUSY_CODES = new Set([
   '55P03',
   '40P01',
@@ -9,12 +12,15 @@ const BUSY_CODES = new Set([
   '57P01',
   '57P02',
   '57P03',
-  '53300',
+  '58030',
+  '25006',
   'PGRST000',
   'PGRST001',
   'PGRST002',
   'PGRST003',
 ]);
+/** Whole classes: lost connections; no disk, memory or connections left. */
+const BUSY_CLASSES = ['08', '53'];
 const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
 
 /**
@@ -24,5 +30,5 @@ const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
  * @param status - the HTTP status; 0 when no answer came
  */
 export function isBusy(code: string, status: number): boolean {
-  return BUSY_CODES.has(code) || code.startsWith('08') || BUSY_STATUSES.has(status);
+  return BUSY_CODES.has(code) || BUSY_CLASSES.some((start) => code.startsWith(start)) || BUSY_STATUSES.has(status);
 }

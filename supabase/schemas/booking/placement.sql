@@ -305,13 +305,18 @@ begin
   then
     cause.code := 'GROUP_FULL';
     cause.detail := format('The group has %s clients already.', private.group_size_limit());
+    -- A place that is only held is free again when the first of these holds ends.
+    if cardinality(member_ids) < private.group_size_limit() then
+      cause.retry_after := private.first_joiner_until(actor.organization_id, slot.group_id, as_of);
+      cause.detail := 'Places in this group are being booked, and no other is left. Retry at retryAfter.';
+    end if;
   end if;
   return cause;
 end
 $$;
 comment on function private.join_issue(private.actor, private.slot, uuid, timestamptz) is
-  'What forbids one more client to join this group: it is being moved, or full, places that are held counted. PT400 when '
-  'there is no such group of the therapist at this time.';
+  'What forbids one more client to join this group: it is being moved, or full, places that are held counted; retry_after is '
+  'when the first of those is free. PT400 when there is no such group of the therapist at this time.';
 
 create function private.group_joiners(organization_id uuid, group_id uuid, as_of timestamptz)
 returns integer
@@ -332,6 +337,27 @@ begin
 end
 $$;
 comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are of places in this group.';
+
+create function private.first_joiner_until(organization_id uuid, group_id uuid, as_of timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select min(batch.expires_at)
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = first_joiner_until.organization_id
+      and hold.group_id = first_joiner_until.group_id
+      and hold.status = 'held'
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.first_joiner_until(uuid, uuid, timestamptz) is
+  'When the first of the live holds of places in this group ends.';
 
 create type private.broken_rule as (rule text, message text, hint text);
 comment on type private.broken_rule is 'Why a direct write is refused; no rule: it is not. The rule is the constraint of the error.';

@@ -179,7 +179,8 @@ export const ERROR_CODES = {
     status: 409,
     title: 'The group is full',
     meaning: 'The group to join has eight clients, held places counted.',
-    action: 'Offer another group, or make a second one.',
+    action:
+      'Offer another group, or make a second one. `retryAfter`, when it is there, is the moment at which the first of the held places is free unless it is booked.',
     endpoints: ['sessions-hold'],
     rpcs: ['correct_visit'],
   },
@@ -366,7 +367,7 @@ export const ERROR_CODES = {
     status: 503,
     title: 'The database is busy',
     meaning:
-      'The database was locked, overloaded, restarting or out of reach. Whether it acted may be unknown.',
+      'The database was locked, overloaded, restarting, out of room, read-only for now or out of reach. Whether it acted may be unknown.',
     action: 'Retry after `Retry-After` seconds with the same idempotency key: it cannot act twice.',
     endpoints: 'all',
   },
