@@ -30,5 +30,7 @@ const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
  * @param status - the HTTP status; 0 when no answer came
  */
 export function isBusy(code: string, status: number): boolean {
-  return BUSY_CODES.has(code) || BUSY_CLASSES.some((start) => code.startsWith(start)) || BUSY_STATUSES.has(status);
+  return (
+    BUSY_CODES.has(code) || BUSY_CLASSES.some((start) => code.startsWith(start)) || BUSY_STATUSES.has(status)
+  );
 }
