@@ -122,13 +122,15 @@ async function holdSomething(supabase: SupabaseClient): Promise<void> {
   const today = new Date().toISOString().slice(0, 10);
   const { to } = dayBounds(plusDays(today, 7), timeZone);
   const query = { therapistId, clientId, from: new Date().toISOString(), to, minutes: 60, timeZone };
-  const [slot] = await findOpenSlots(supabase, query);
-  if (!slot) return;
-  const wanted = { ...query, ...slot, holdSeconds: HOLD_SECONDS };
-  // One that is let go, so that the hold funnel has more than one end.
-  const { holdKey } = await requestSessionHold(supabase, wanted);
+  const slots = await findOpenSlots(supabase, query);
+  const [slot, later] = [slots[0], slots.at(-1)];
+  if (!slot || !later) return;
+  const wanted = { ...query, holdSeconds: HOLD_SECONDS };
+  // One that is let go, so that the hold funnel has more than one end. Its time may be offered to the waitlist at once, so
+  // that the one to keep is another.
+  const { holdKey } = await requestSessionHold(supabase, { ...wanted, ...later });
   await cancelSessionHold(supabase, { holdKey });
-  await requestSessionHold(supabase, wanted);
+  await requestSessionHold(supabase, { ...wanted, ...slot });
 }
 
 /**

@@ -139,8 +139,14 @@ const PREFIX = 'therapist-sessions-';
 async function claimDataDir(dataDir: string, apiPort: number): Promise<() => Promise<void>> {
   await refuseWhileRunning(dataDir);
   const lockFile = `${dataDir}.lock`;
-  await mkdir(join(dataDir, '..'), { recursive: true });
-  await writeFile(lockFile, `${process.pid} ${apiPort}`);
+  const folder = join(dataDir, '..');
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(lockFile, `${process.pid} ${apiPort}`);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StackError(`The database is kept in ${folder}, where nothing can be written (${code}).`);
+  }
   return () => rm(lockFile, { force: true });
 }
 
@@ -294,6 +300,10 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     // A server left over by kill -9 would hold the port.
     await clearLeftovers(options.dataDir, say);
   }
+  if (options.apiPort && options.apiPort === options.dbPort)
+    throw new StackError(
+      `API_PORT and DB_PORT are both ${options.apiPort}. Set one of them to another port.`,
+    );
   const apiPort = await claimPort(options.apiPort ?? 0, 'API', 'API_PORT');
   const dbPort = await claimPort(options.dbPort ?? 0, 'database', 'DB_PORT');
   const apiUrl = `http://127.0.0.1:${apiPort}`;

@@ -1,11 +1,15 @@
 /** The stack itself: what happens when ports are taken and when processes die. */
 
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createClient } from '@supabase/supabase-js';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { claimPort } from '../../local/ports.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 
 const password = 'demo-password-1234';
@@ -25,6 +29,27 @@ test('a port in use is reported in one line that names the port and the variable
     );
   } finally {
     taken.close();
+  }
+});
+
+test('one port for the API and the database is refused before anything is made', async () => {
+  const port = await claimPort(0, 'test', 'TEST_PORT');
+  await expect(startStack({ apiPort: port, dbPort: port })).rejects.toThrow(
+    `API_PORT and DB_PORT are both ${port}. Set one of them to another port.`,
+  );
+});
+
+test('a data folder in which nothing can be written is reported in one line', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'no-folder-'));
+  const taken = join(folder, 'taken');
+  await writeFile(taken, 'a file, where the folder would be');
+  try {
+    const starting = startStack({ dataDir: join(taken, 'pgdata') });
+    await expect(starting).rejects.toThrow(
+      `The database is kept in ${taken}, where nothing can be written (EEXIST).`,
+    );
+  } finally {
+    await rm(folder, { recursive: true });
   }
 });
 
