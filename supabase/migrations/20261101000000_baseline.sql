@@ -11505,6 +11505,7 @@ create function private.start_of_day(day date, zone text)
 returns timestamptz
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
 begin
@@ -11512,7 +11513,9 @@ begin
 end
 $$;
 comment on function private.start_of_day(date, text) is
-  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap.';
+  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap. Runs '
+  'as its owner, so that reports may call it.';
+grant execute on function private.start_of_day(date, text) to authenticated, service_role;
 
 create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
 returns jsonb
@@ -24309,8 +24312,8 @@ as
 select
   organization.id as organization_id,
   week.start::date as week_start,
-  week.start at time zone organization.time_zone as starts_at,
-  (week.start + interval '7 days') at time zone organization.time_zone as ends_at
+  private.start_of_day(week.start::date, organization.time_zone) as starts_at,
+  private.start_of_day(week.start::date + 7, organization.time_zone) as ends_at
 from public.organizations as organization
 cross join lateral (
   select min(session.start_time) as first, max(session.start_time) as last
@@ -24343,8 +24346,8 @@ as
 select
   organization.id as organization_id,
   month.start::date as month,
-  month.start at time zone organization.time_zone as starts_at,
-  (month.start + interval '1 month') at time zone organization.time_zone as ends_at
+  private.start_of_day(month.start::date, organization.time_zone) as starts_at,
+  private.start_of_day((month.start + interval '1 month')::date, organization.time_zone) as ends_at
 from public.organizations as organization
 cross join lateral (
   select min(session.start_time) as first, max(session.start_time) as last
@@ -24608,8 +24611,8 @@ cross join lateral generate_series(
 ) as day (start)
 cross join lateral (
   select
-    day.start at time zone organization.time_zone as starts_at,
-    (day.start + interval '1 day') at time zone organization.time_zone as ends_at
+    private.start_of_day(day.start::date, organization.time_zone) as starts_at,
+    private.start_of_day(day.start::date + 1, organization.time_zone) as ends_at
 ) as span
 cross join lateral (
   select

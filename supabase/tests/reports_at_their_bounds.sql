@@ -1,6 +1,6 @@
 -- Where a report begins and ends: months, weeks and days of the clinic's clocks, what is over and what is not, whose is whose.
 begin;
-select plan(35);
+select plan(38);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -47,6 +47,16 @@ from (values
 join public.sessions as session on session.id = tests.id(gone.name);
 select is(pg_temp.see('admin', $$ select cancelled, cancelled_by_therapist, cancelled_by_clinic, cancelled_late from reports.attendance where therapist_name = 'bcba' and month = '2026-05-01' $$),
   '[{"cancelled": 5, "cancelled_by_therapist": 1, "cancelled_by_clinic": 4, "cancelled_late": 1}]', 'what nobody is known to have cancelled was the clinic; a day before is in time');
+
+-- Where midnight comes twice, months and days begin at the first: Havana, 1 November 2026.
+update public.organizations set time_zone = 'America/Havana' where id = tests.id('clinic');
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('night owl'), 'owl');
+select pg_temp.session('at the first midnight', 'bcba', 'night owl', timestamptz '2026-11-01 04:15Z' at time zone 'America/Los_Angeles', minutes => 30);
+select is(pg_temp.see('admin', $$select month, booked from reports.attendance where therapist_name = 'bcba' and month > '2026-06-01' and month < '2026-12-01'$$),
+  '[{"month": "2026-11-01", "booked": 1}]', 'a session after the first midnight is of the new month');
+select is((select starts_at from reports.months where organization_id = tests.id('clinic') and month = '2026-11-01'), timestamptz '2026-11-01 04:00Z', 'which begins at it');
+select is((select ends_at from reports.months where organization_id = tests.id('clinic') and month = '2026-10-01'), timestamptz '2026-11-01 04:00Z', 'where the month before it ends');
+update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
 
 -- Booked twice: what is, and what only looks so.
 select is(pg_temp.see('admin', 'select 1 from reports.double_bookings'), '[]', 'nobody is booked twice');

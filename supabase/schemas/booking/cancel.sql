@@ -6,6 +6,7 @@ create function private.start_of_day(day date, zone text)
 returns timestamptz
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
 begin
@@ -13,7 +14,9 @@ begin
 end
 $$;
 comment on function private.start_of_day(date, text) is
-  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap.';
+  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap. Runs '
+  'as its owner, so that reports may call it.';
+grant execute on function private.start_of_day(date, text) to authenticated, service_role;
 
 create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
 returns jsonb

@@ -31,8 +31,8 @@ cross join lateral generate_series(
 ) as day (start)
 cross join lateral (
   select
-    day.start at time zone organization.time_zone as starts_at,
-    (day.start + interval '1 day') at time zone organization.time_zone as ends_at
+    private.start_of_day(day.start::date, organization.time_zone) as starts_at,
+    private.start_of_day(day.start::date + 1, organization.time_zone) as ends_at
 ) as span
 cross join lateral (
   select

@@ -8,8 +8,8 @@ as
 select
   organization.id as organization_id,
   month.start::date as month,
-  month.start at time zone organization.time_zone as starts_at,
-  (month.start + interval '1 month') at time zone organization.time_zone as ends_at
+  private.start_of_day(month.start::date, organization.time_zone) as starts_at,
+  private.start_of_day((month.start + interval '1 month')::date, organization.time_zone) as ends_at
 from public.organizations as organization
 cross join lateral (
   select min(session.start_time) as first, max(session.start_time) as last

@@ -11,8 +11,8 @@ as
 select
   organization.id as organization_id,
   week.start::date as week_start,
-  week.start at time zone organization.time_zone as starts_at,
-  (week.start + interval '7 days') at time zone organization.time_zone as ends_at
+  private.start_of_day(week.start::date, organization.time_zone) as starts_at,
+  private.start_of_day(week.start::date + 7, organization.time_zone) as ends_at
 from public.organizations as organization
 cross join lateral (
   select min(session.start_time) as first, max(session.start_time) as last
