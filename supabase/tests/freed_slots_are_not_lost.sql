@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(47);
+select plan(54);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -183,6 +183,42 @@ update public.payer_rules set authorization_required = false where id = tests.id
 select pg_temp.sweep();
 select is(pg_temp.offered(), 'eve 82', 'once it needs none');
 select is_empty('select * from tests.broken_claims()', 'and every offer claims what a hold claims, still');
+
+-- Whom nobody may serve for now: by level, by a code's days, by leaving.
+update public.waitlist_entries set closed_at = now() where organization_id = tests.id('clinic') and closed_at is null;
+update public.hold_batches set expires_at = clock_timestamp() where organization_id = tests.id('clinic') and expires_at > clock_timestamp();
+select pg_temp.sweep();
+delete from private.freed_slots where organization_id = tests.id('clinic');
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+values (tests.id('clinic'), tests.id('fay'), '97155', tstzmultirange(tstzrange(tests.at(83), tests.at(84))));
+select pg_temp.cancelled(83);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'a professional''s service is not offered with a technician');
+update public.therapists set credential = 'BCBA' where organization_id = tests.id('clinic') and id = tests.id('rbt');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'fay 83', 'until they are promoted');
+select tests.release('rbt', pg_temp.key_of('fay'));
+insert into public.service_codes (organization_id, code, description, levels, valid_from) values (tests.id('clinic'), 'H2019', 'Skills', '{technician}', '2020-01-01');
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+values (tests.id('clinic'), tests.id('eve'), 'H2019', tstzmultirange(tstzrange(tests.at(86), tests.at(87))));
+select pg_temp.cancelled(86);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'nor a technician''s with a professional');
+update public.service_codes set levels = '{technician,qhp}' where organization_id = tests.id('clinic') and code = 'H2019';
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 86', 'until the code says so');
+select tests.release('rbt', pg_temp.key_of('eve'));
+update public.clients set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('fay');
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+values (tests.id('clinic'), tests.id('fay'), '97155', tstzmultirange(tstzrange(tests.at(87), tests.at(88))));
+select pg_temp.cancelled(87);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'nobody is offered anything while they are archived');
+update public.clients set deleted_at = null where organization_id = tests.id('clinic') and id = tests.id('fay');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'fay 87', 'but once they are back');
+select is_empty('select * from tests.broken_claims()', 'soundly');
+update public.therapists set credential = 'RBT' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 
 -- Whose window begins inside a slot has the part of it that suits; what is left before and after goes on.
 update public.waitlist_entries set closed_at = now() where organization_id = tests.id('clinic') and closed_at is null;

@@ -73,10 +73,10 @@ create table private.freed_slots (
 comment on table private.freed_slots is
   'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_next drains it.';
 comment on column private.freed_slots.declined_ids is
-  'Entries that let this slot go, or cannot have it: they are not asked again.';
+  'Entries that let this slot go, or cannot have it, because of another session of the therapist: they are not asked again.';
 comment on column private.freed_slots.blocked_ids is
-  'Entries that could not have it for now, because of a hold, of hours, of a closure, of units that are not left or of '
-  'another session of their client: they are asked again.';
+  'Entries that could not have it for now, because of a hold, of hours, of a closure, of units that are not left, of '
+  'another session of their client, of a code or of who may render it: they are asked again.';
 comment on column private.freed_slots.blocked_until is
   'When the last of the holds that were in the way expires; null: none was.';
 comment on column private.freed_slots.is_asleep is
@@ -358,8 +358,8 @@ begin
 end
 $$;
 comment on function private.wake_for_rules() is
-  'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, and a payer''s other rule may open time '
-  'that could not be offered.';
+  'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, a payer''s other rule, a client who '
+  'comes on a caseload, and a member who renders again may open time that could not be offered.';
 
 create function private.wake_for_extra_hours()
 returns trigger
@@ -387,12 +387,47 @@ begin
     select distinct changed.organization_id
     from changed_rows as changed
     join old_rows as former on former.organization_id = changed.organization_id and former.id = changed.id
-    where (changed.availability_hours, changed.time_zone) is distinct from (former.availability_hours, former.time_zone)
+    where (changed.availability_hours, changed.time_zone, changed.credential, changed.deleted_at)
+      is distinct from (former.availability_hours, former.time_zone, former.credential, former.deleted_at)
   ));
   return null;
 end
 $$;
-comment on function private.wake_for_hours() is 'Trigger: a therapist''s new hours may open time that could not be offered.';
+comment on function private.wake_for_hours() is
+  'Trigger: a therapist''s new hours, or another credential of theirs, may open time that could not be offered; so may a '
+  'therapist who is restored.';
+
+create function private.wake_for_codes()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- Everybody's codes are everybody's.
+  perform private.wake_slots(array(
+    select distinct slot.organization_id
+    from private.freed_slots as slot
+    join changed_rows as changed on coalesce(changed.organization_id, slot.organization_id) = slot.organization_id
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_codes() is
+  'Trigger: a code that is entered, goes on, or may be rendered by others may open time that could not be offered.';
+
+create function private.wake_for_client()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array[new.organization_id]);
+  return null;
+end
+$$;
+comment on function private.wake_for_client() is 'Trigger: a client who is restored may have what could not be offered to them.';
 
 create trigger d_wake_slots after update on public.organization_closures
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
@@ -406,6 +441,18 @@ create trigger d_wake_slots_for_extra_hours after insert on public.availability_
   referencing new table as changed_rows for each statement execute function private.wake_for_extra_hours();
 create trigger d_wake_slots after update on public.therapists
   referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_hours();
+create trigger d_wake_slots after update of deleted_at on public.clients
+  for each row when (new.deleted_at is null and old.deleted_at is not null) execute function private.wake_for_client();
+create trigger d_wake_slots_for_inserted after insert on public.caseloads
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.memberships
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.memberships
+  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+create trigger d_wake_slots after update on public.service_codes
+  referencing new table as changed_rows for each statement execute function private.wake_for_codes();
+create trigger d_wake_slots_for_inserted after insert on public.service_codes
+  referencing new table as changed_rows for each statement execute function private.wake_for_codes();
 -- A new limit only takes; any other rule of a payer may also give.
 create trigger d_wake_slots after update on public.unit_limits
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
@@ -612,7 +659,7 @@ begin
     -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
     -- that cannot be had must not keep the slots behind it from being offered.
     when sqlstate 'PT400' then
-      outcome := '{"ok": false}';
+      outcome := '{"ok": false, "code": "VALIDATION_ERROR"}';
   end;
 
   if (outcome ->> 'ok')::boolean then
@@ -628,7 +675,9 @@ begin
     -- The room is somebody else's by now, the therapist's time may still be had.
     slot.room_id := null;
   elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' in (
-    'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED'
+    'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED',
+    -- Somebody may be archived, or of another level, and a code not be valid: all of that may change.
+    'FORBIDDEN', 'VALIDATION_ERROR'
   ) then
     slot.blocked_ids := slot.blocked_ids || entry.id;
     slot.blocked_until := greatest(slot.blocked_until, (outcome ->> 'retryAfter')::timestamptz);
