@@ -1,7 +1,7 @@
 -- A code has a first and a last day, and a clinic may have codes of its own. Nothing is written under a code that is unknown
 -- or not valid on its day; what is booked beyond a code's end is listed.
 begin;
-select plan(38);
+select plan(55);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -80,6 +80,34 @@ select is(tests.error_code('super', format($$insert into public.payer_concurrenc
   tests.id('clinic'), tests.id('payer'))), '23503', 'nor for a pair with one');
 select is(tests.error_code('super', format($$insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from) values (%L, %L, '97153', 'H2019', true, '2026-01-01')$$,
   tests.id('clinic'), tests.id('payer'))), null, 'a clinic''s own code may be in a pair');
+
+-- What is booked follows a new version: its minutes of a unit, and what a session type means.
+select tests.add_payers(), tests.cover('ben', 'open');
+insert into public.service_codes (organization_id, code, description, levels, valid_from) values (tests.id('clinic'), 'H2014', 'Skills', '{technician,qhp}', '2020-01-01');
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, valid_from) select tests.id('clinic'), tests.id('open'), code, jsonb_build_object('qhp', array[modifier]), '2020-01-01'
+from (values ('H2014', 'U1'), ('97153', 'HO')) as rule (code, modifier);
+select tests.authorize('ben', 'H2014', 40), tests.authorize('ben', '97153', 40);
+create function pg_temp.booked(service jsonb, day integer) returns text language sql as $$
+  select tests.confirm('admin', tests.confirmation(held, 'bcba', 'ben')) #>> '{body,session,cpt_modifiers}'
+  from tests.hold('admin', tests.request('bcba', 'ben', tests.at(day), 60, service)) as held $$;
+select is(pg_temp.booked('{"cpt_code": "H2014"}', 20), '["U1"]', 'an hour is booked');
+select is(tests.balance('ben', 'H2014'), '0/4/0/36', 'of four units');
+select tests.hold('admin', tests.request('bcba', 'ben', tests.at(21), 60, '{"cpt_code": "H2014"}'));
+update public.service_codes set valid_to = tests.at(15)::date where organization_id = tests.id('clinic') and code = 'H2014';
+select is(tests.rows('super', format('insert into public.service_codes (organization_id, code, description, levels, unit_minutes, valid_from) values (%L, %L, %L, %L, 30, %L)',
+  tests.id('clinic'), 'H2014', 'Skills', '{qhp}', tests.at(16)::date)), 1::bigint, 'from another day on a unit has half an hour');
+select is(tests.balance('ben', 'H2014'), '0/2/2/36', 'then it is two, and what is held is counted likewise');
+select is(tests.rows('super', format('update public.service_codes set valid_to = %L where code = %L and unit_minutes = 30', tests.at(17)::date, 'H2014')), 1::bigint, 'that version ends before it');
+select is(tests.balance('ben', 'H2014'), '0/4/4/32', 'then it is four again');
+select is(pg_temp.booked('{"session_type": "talk"}', 22), '["HO"]', 'a type that means no code is booked as treatment');
+select is(tests.balance('ben'), '0/4/0/36', 'and takes its units');
+insert into public.service_codes (organization_id, code, description, levels, session_type, valid_from) values (tests.id('clinic'), 'H0031', 'Talk', '{qhp}', 'talk', '2020-01-01');
+select is(tests.balance('ben'), '0/0/0/40', 'once it means one it is that');
+select is((select cpt_modifiers from public.sessions where client_id = tests.id('ben') and start_time = tests.at(22)), '{}', 'with its modifiers');
+select is_empty('select * from tests.broken_claims()', 'and its claims');
+select is(tests.error('service_role', format('update public.service_codes set %I = %L where organization_id = %L and code = %L', kept.of_column, kept.value, tests.id('clinic'), 'H0031')) ->> 'code', '23514',
+  kept.of_column || ' of a version stays')
+from (values ('code', 'H0032'), ('unit_minutes', '30'), ('session_type', 'chat'), ('valid_from', '2021-01-01'), ('ordinal', '77'), ('organization_id', tests.id('other clinic')::text)) as kept (of_column, value);
 
 select * from finish();
 rollback;

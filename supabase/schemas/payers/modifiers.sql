@@ -88,6 +88,13 @@ declare
 begin
   if table_name = 'therapists' then
     return private.sessions_to_come(of_organization, (becomes ->> 'id')::uuid, null, null);
+  elsif table_name = 'service_codes' then
+    return array(
+      select session.id from public.sessions as session
+      where session.organization_id = of_organization and session.start_time >= first_time
+        and session.cpt_code is null and lower(btrim(session.session_type)) = becomes ->> 'session_type'
+        and session.status in ('scheduled', 'in_progress')
+    );
   elsif table_name = 'therapist_credentials' then
     return array(
       select session.id from public.sessions as session
