@@ -21,7 +21,8 @@ import {
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import pg from 'pg';
+import type pg from 'pg';
+import { connectAsOwner } from './owner-database.ts';
 
 /** What is kept: the checkpoint as the text that was signed, since JSON can be written in many ways. */
 interface SignedCheckpoint {
@@ -57,10 +58,7 @@ function signingKey(): KeyObject {
 }
 
 async function query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
-  const { DATABASE_URL } = process.env;
-  if (!DATABASE_URL) throw new Error('DATABASE_URL is not set');
-  const client = new pg.Client({ connectionString: DATABASE_URL });
-  await client.connect();
+  const client = await connectAsOwner();
   try {
     return (await client.query<Row>(text, values)).rows;
   } finally {

@@ -13,7 +13,7 @@
  * What cannot be done for one organization does not keep the others waiting: it is reported at the end, with exit code 1.
  */
 import { parseArgs } from 'node:util';
-import pg from 'pg';
+import type pg from 'pg';
 import {
   attestationKeys,
   dataKeyProof,
@@ -23,6 +23,9 @@ import {
   parseMasterKeys,
   rewrapDataKey,
 } from '../supabase/functions/_shared/master-keys.ts';
+import { connectAsOwner } from './owner-database.ts';
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** A row of `private.data_keys`. */
 type DataKeyRow = {
@@ -54,6 +57,13 @@ async function dataKeys(client: pg.Client, organizationId: string | undefined): 
     [organizationId ?? null],
   );
   return rows;
+}
+
+/** An organization that is not there would be done at once, and say that all is well. */
+async function requireOrganization(client: pg.Client, id: string | undefined): Promise<void> {
+  if (id === undefined) return;
+  const { rowCount } = await client.query('select from public.organizations where id = $1', [id]);
+  if (rowCount === 0) throw new Error(`--organization: there is no organization ${id}`);
 }
 
 /** What could not be done, in sentences for the operator. They name ids, never key material. */
@@ -194,20 +204,22 @@ async function main(): Promise<void> {
     },
   });
   const { DATABASE_URL, PHI_MASTER_KEYS, PHI_MASTER_KEY_ID } = process.env;
-  if (!DATABASE_URL) throw new Error('DATABASE_URL is not set');
+  const { organization } = values;
+  if (organization !== undefined && !UUID.test(organization))
+    throw new Error(`--organization must be the id of an organization, a UUID, not "${organization}"`);
   const masters = await parseMasterKeys(PHI_MASTER_KEYS, PHI_MASTER_KEY_ID);
-  if (masters.hasDevelopmentKey && !isLocal(DATABASE_URL))
+  if (masters.hasDevelopmentKey && !isLocal(DATABASE_URL ?? ''))
     throw new Error('The development master key is public: take it out of PHI_MASTER_KEYS.');
 
-  const client = new pg.Client({ connectionString: DATABASE_URL });
-  await client.connect();
+  const client = await connectAsOwner();
   try {
+    await requireOrganization(client, organization);
     if (values.install) {
       report(await installAttestationKeys(client, PHI_MASTER_KEYS));
       console.log(`Installed the attestation keys of ${[...masters.byId.keys()].join(', ')}.`);
       return;
     }
-    const rows = await dataKeys(client, values.organization);
+    const rows = await dataKeys(client, organization);
     const { good, problems } = await sorted(masters, rows);
     if (values.check) {
       problems.push(...(await missingAttestationKeys(client, PHI_MASTER_KEYS)));
@@ -223,7 +235,7 @@ async function main(): Promise<void> {
     const active = values['new-data-keys'] ? good.filter(({ retired_at }) => retired_at === null) : [];
     const started = await each(active, problems, (row) => replace(client, masters, row));
     console.log(`Wrapped ${rewrapped} data keys anew with ${masters.activeId}; started ${started} new ones.`);
-    console.log(`In use now: ${use(await dataKeys(client, values.organization))}.`);
+    console.log(`In use now: ${use(await dataKeys(client, organization))}.`);
     report(problems);
   } finally {
     await client.end();
@@ -232,7 +244,7 @@ async function main(): Promise<void> {
 
 /** Whether a database is a developer's own. */
 function isLocal(url: string): boolean {
-  return ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname);
+  return URL.canParse(url) && ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname);
 }
 
 /** Says what could not be done, and makes the command fail. */

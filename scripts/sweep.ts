@@ -5,28 +5,30 @@
  *
  * Environment: `DATABASE_URL` (as the owner, `postgres`).
  */
-import pg from 'pg';
+import { connectAsOwner } from './owner-database.ts';
 
-const { DATABASE_URL } = process.env;
-if (!DATABASE_URL) {
-  console.error('DATABASE_URL is not set');
-  process.exit(1);
-}
-const client = new pg.Client({ connectionString: DATABASE_URL });
-await client.connect();
-try {
+async function sweep(): Promise<Record<string, number>> {
+  const client = await connectAsOwner();
   const total: Record<string, number> = {};
-  for (let more = true; more; ) {
-    const { rows } = await client.query<{ swept: Record<string, number> }>('select private.sweep() as swept');
-    const swept = rows[0]?.swept ?? {};
-    for (const [what, count] of Object.entries(swept)) total[what] = (total[what] ?? 0) + count;
-    more = Object.values(swept).some((count) => count > 0);
+  try {
+    for (let more = true; more; ) {
+      const { rows } = await client.query<{ swept: Record<string, number> }>(
+        'select private.sweep() as swept',
+      );
+      const swept = rows[0]?.swept ?? {};
+      for (const [what, count] of Object.entries(swept)) total[what] = (total[what] ?? 0) + count;
+      more = Object.values(swept).some((count) => count > 0);
+    }
+  } finally {
+    await client.end();
   }
-  console.log(
-    Object.entries(total)
-      .map(([what, count]) => `${what}: ${count}`)
-      .join(', '),
-  );
-} finally {
-  await client.end();
+  return total;
+}
+
+try {
+  const swept = Object.entries(await sweep()).map(([what, count]) => `${what}: ${count}`);
+  console.log(swept.join(', '));
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
 }

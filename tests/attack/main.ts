@@ -5,6 +5,7 @@
  * them at once, and exits 1 when one is not found.
  */
 import { parseArgs } from 'node:util';
+import { numberOption } from '../../local/options.ts';
 import { startStack } from '../../local/stack.ts';
 import { attack } from './attack.ts';
 import { plantAll, plants } from './plants.ts';
@@ -18,13 +19,16 @@ const { values } = parseArgs({
     plants: { type: 'boolean', default: false },
   },
 });
-const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
-const minutes = Number(values.minutes);
+const seed = numberOption('--seed', values.seed ?? String(Math.floor(Math.random() * 1_000_000)), {
+  least: 0,
+  whole: true,
+});
+const minutes = numberOption('--minutes', values.minutes, { least: 0.01, whole: false });
+const turns =
+  values.turns === undefined ? undefined : numberOption('--turns', values.turns, { least: 1, whole: true });
 
 const names = values.plants ? Object.keys(plants) : values.plant === undefined ? [] : [values.plant];
-const length = values.turns
-  ? `with ${values.turns} requests of each of six workers`
-  : `for ${minutes} minutes`;
+const length = turns ? `with ${turns} requests of each of six workers` : `for ${minutes} minutes`;
 console.log(`Attacking ${length}, seed ${seed}${names.length > 0 ? `, with ${names.length} holes` : ''} …`);
 const stack = await startStack();
 const { target, end } = await plantAll(stack, names);
@@ -32,7 +36,7 @@ const began = Date.now();
 const { requests, answers, findings } = await attack(
   target,
   seed,
-  values.turns ? { turns: Number(values.turns) } : { until: Date.now() + minutes * 60_000 },
+  turns ? { turns } : { until: Date.now() + minutes * 60_000 },
 ).finally(async () => {
   await end();
   await stack.stop();

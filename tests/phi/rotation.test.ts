@@ -231,3 +231,18 @@ test('notes that are saved while data keys are wrapped anew and replaced all rea
   );
   expect(keys.length).toBeGreaterThan(1);
 });
+
+test('an organization that is none is refused in words that name the option', async () => {
+  for (const [given, said] of [
+    ['xyz', 'must be the id of an organization, a UUID, not "xyz"'],
+    ['', 'must be the id of an organization, a UUID, not ""'],
+    ["' or true --", 'must be the id of an organization'],
+    ['00000000-0000-4000-8000-00000000dead', 'there is no organization 00000000-0000-4000-8000-00000000dead'],
+  ] as const) {
+    const refused = await rotate(newSecrets, '--check', '--organization', given);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toContain('--organization');
+    expect(refused.stderr).toContain(said);
+    expect(refused.stderr.split('\n')).toHaveLength(1);
+  }
+});

@@ -3,6 +3,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { numberOption } from '../../local/options.ts';
 import { plants } from './plants.ts';
 import { type Options, type Report, torture } from './run.ts';
 
@@ -107,10 +108,12 @@ async function main(): Promise<number> {
     return 0;
   }
   const options: Options = {
-    seed: Number(values.seed),
-    seconds: Number(values.minutes) * 60,
-    workers: Number(values.workers),
-    ...(values.calls ? { calls: Number(values.calls) } : {}),
+    seed: numberOption('--seed', values.seed, { least: 0, whole: true }),
+    seconds: numberOption('--minutes', values.minutes, { least: 0.01, whole: false }) * 60,
+    workers: numberOption('--workers', values.workers, { least: 1, whole: true }),
+    ...(values.calls === undefined
+      ? {}
+      : { calls: numberOption('--calls', values.calls, { least: 1, whole: true }) }),
     ...(values.plant ? { plant: values.plant } : {}),
     faults: !values['no-faults'],
     http: !values['no-http'],
