@@ -1,7 +1,7 @@
 -- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
 -- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
 begin;
-select plan(86);
+select plan(89);
 select tests.open_clinic();
 
 create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
@@ -187,6 +187,11 @@ select set_config('request.headers', '', true);
 select is(pg_temp.put('service_role', id, 305, ''), '23505', 'a second row of one id there is not') from there, unnest(array[booked, written]) as id;
 select is(pg_temp.upsert('service_role', (select batch_id from public.session_holds where id = booked), 305), '23505', 'nor one with the id of a hold''s batch') from there;
 select is_empty('select * from tests.broken_claims()', 'the claims are sound');
+
+-- Lanes are derived. What cannot be lanes is refused in words, without a constraint's name.
+select is(tests.error('service_role', tests.insertion('bcba', 'ben', tests.at(90), tests.at(90, '11:00'), ', lanes', format(', %L', given.lanes))) ->> 'message',
+  'lanes: are derived from the service, and never empty or without an end', 'no lanes ' || given.lanes)
+from (values ('{}'), ('{[1,)}'), ('{(,5)}')) as given (lanes);
 
 select * from finish();
 rollback;

@@ -4,8 +4,22 @@
 --            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
 --            holds; the exclusion constraint here is the calendar's own.
 
+create function private.refuse_lanes()
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise check_violation using
+    message = 'lanes: are derived from the service, and never empty or without an end', hint = 'Leave lanes out.';
+end
+$$;
+comment on function private.refuse_lanes() is
+  'Refuses lanes in words of our own: of a domain no trigger can ask before, and Postgres would tell the constraint''s name.';
+grant execute on function private.refuse_lanes() to authenticated, service_role;
+
 create domain public.claimed_lanes as int4multirange
-  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
+  check (case when isempty(value) or lower_inf(value) or upper_inf(value) then private.refuse_lanes() else true end);
 comment on domain public.claimed_lanes is
   'What of a client''s time a session, a hold or a claim takes. A domain: Postgres reads the checks of a table anew for '
   'each statement. In public: REST names the types of the columns it writes, and its callers may not look into private.';
