@@ -14807,6 +14807,8 @@ begin
     new.updated_at := clock_timestamp();
   end if;
   new.civil_start := case
+    -- What stays where it is keeps the civil time it was entered for, also after its zone's law has changed.
+    when tg_op = 'UPDATE' and (new.start_time, new.time_zone) = (old.start_time, old.time_zone) then old.civil_start
     -- The table's own checks refuse the others, and say why.
     when new.start_time >= '2000-01-01' and new.end_time < '2100-01-01'
       and new.time_zone in (select zone.name from public.time_zones as zone)

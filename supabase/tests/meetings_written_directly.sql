@@ -1,6 +1,6 @@
 -- Time without a client that is written by SQL follows the same rules, and what is changed of a meeting leaves the rest of it.
 begin;
-select plan(34);
+select plan(35);
 select tests.open_clinic();
 
 create function pg_temp.staff(person text, what text, request jsonb) returns jsonb language sql as $$
@@ -21,6 +21,14 @@ create function pg_temp.free(therapist text, starts timestamptz) returns boolean
 select pg_temp.met('jour fixe', '{bcba,rbt}', tests.at(1), 'blue');
 select is(pg_temp.last_event(), 'staff_time.changed 2', 'who takes part is in the record');
 select is((select bool_or(pg_temp.free(therapist, tests.at(1))) from unnest(array['bcba', 'rbt', 'blue']) as therapist), false, 'it takes everybody''s time, and the room');
+
+-- The law of its zone has changed since: what does not move keeps the civil time it was entered for.
+alter table public.staff_times disable trigger user;
+update public.staff_times set civil_start = civil_start + interval '1 hour' where id = tests.id('jour fixe');
+alter table public.staff_times enable trigger user;
+update public.staff_times set kind = 'training' where id = tests.id('jour fixe');
+select is((select civil_start from public.staff_times where id = tests.id('jour fixe')), (tests.at(1) at time zone 'UTC') + interval '1 hour', 'a change of its kind leaves its civil time');
+update public.staff_times set kind = 'meeting' where id = tests.id('jour fixe');
 
 -- Who reads it.
 select is(tests.rows(person, 'select 1 from public.staff_times'), rows, format('%s reads %s', person, rows))

@@ -1739,8 +1739,8 @@ where true`,
   {
     name: 'the days of the funnel are those of UTC',
     file: 'supabase/schemas/reports/hold_funnel.sql',
-    from: 'day.start at time zone organization.time_zone as starts_at',
-    to: "day.start at time zone 'UTC' as starts_at",
+    from: 'private.start_of_day(day.start::date, organization.time_zone) as starts_at',
+    to: "private.start_of_day(day.start::date, 'UTC') as starts_at",
     tests: ['reports_at_their_bounds.sql'],
   },
   {
@@ -1755,8 +1755,8 @@ where true`,
   {
     name: 'months begin at midnight of UTC',
     file: 'supabase/schemas/reports/months.sql',
-    from: 'month.start at time zone organization.time_zone as starts_at',
-    to: "month.start at time zone 'UTC' as starts_at",
+    from: 'private.start_of_day(month.start::date, organization.time_zone) as starts_at',
+    to: "private.start_of_day(month.start::date, 'UTC') as starts_at",
     tests: ['reports_at_their_bounds.sql'],
   },
   {
@@ -1807,8 +1807,8 @@ where true`,
   {
     name: 'weeks of reports are those of UTC',
     file: 'supabase/schemas/reports/weeks.sql',
-    from: 'week.start at time zone organization.time_zone as starts_at',
-    to: "week.start at time zone 'UTC' as starts_at",
+    from: 'private.start_of_day(week.start::date, organization.time_zone) as starts_at',
+    to: "private.start_of_day(week.start::date, 'UTC') as starts_at",
     tests: ['reports_at_their_bounds.sql'],
   },
   {
