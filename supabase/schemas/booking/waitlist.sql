@@ -659,7 +659,7 @@ begin
     -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
     -- that cannot be had must not keep the slots behind it from being offered.
     when sqlstate 'PT400' then
-      outcome := '{"ok": false, "code": "VALIDATION_ERROR"}';
+      outcome := '{"ok": false, "code": "VALIDATION_FAILED"}';
   end;
 
   if (outcome ->> 'ok')::boolean then
@@ -677,7 +677,7 @@ begin
   elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' in (
     'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED',
     -- Somebody may be archived, or of another level, and a code not be valid: all of that may change.
-    'FORBIDDEN', 'VALIDATION_ERROR'
+    'FORBIDDEN', 'VALIDATION_FAILED'
   ) then
     slot.blocked_ids := slot.blocked_ids || entry.id;
     slot.blocked_until := greatest(slot.blocked_until, (outcome ->> 'retryAfter')::timestamptz);
