@@ -17,6 +17,7 @@ import {
   SessionsApiError,
 } from '../lib/index.ts';
 import { type Action, useAction, useOnline, useSeconds } from './actions.ts';
+import { elementOf, focusHeading, isLost } from './focus.ts';
 
 /** How a button stands. */
 export interface ButtonState {
@@ -84,9 +85,26 @@ export function useForm(
   return { action, onSubmit };
 }
 
+/** What opened each layer, and the part of the page around it that keeps its focus itself. */
+const openers = new WeakMap<Node, { readonly opener: HTMLElement; readonly keeper: HTMLElement | null }>();
+
+/** What opened a layer; when it was drawn anew, or closed with a layer of its own, what stands for it now. */
+function openerOf(layer: Node): HTMLElement | null {
+  const opened = openers.get(layer);
+  if (!opened || opened.opener === document.body) return null;
+  const { opener, keeper } = opened;
+  if (opener.isConnected) return opener;
+  const same = elementOf(opener.dataset.id);
+  if (same) return same;
+  if (keeper?.isConnected) return keeper;
+  for (let around = opener.parentElement; around; around = around.parentElement)
+    if (openers.has(around)) return openerOf(around);
+  return null;
+}
+
 /**
  * Something over or beside the page: a native `<dialog>` is opened as a modal one, anything else is a drawer. Escape
- * closes either, and the focus returns to what opened it. In a drawer the focus begins at `[data-autofocus]`.
+ * closes either, and the focus returns to what opened it, or to what is drawn in its place. In a drawer the focus begins at `[data-autofocus]`.
  *
  * @param onClose - told that it is to be closed
  * @returns the ref of the element, and what to give a dialog as `onCancel`
@@ -99,22 +117,30 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
     event.preventDefault();
     close.current();
   };
-  useEffect(() => {
-    const before = document.activeElement as HTMLElement | null;
+  // Before the browser draws, and before the layer is taken off the page: the focus is never nowhere.
+  useLayoutEffect(() => {
     const element = layer.current;
+    if (!element) return;
+    const opener = (document.activeElement ?? document.body) as HTMLElement;
+    if (!element.contains(opener))
+      openers.set(element, { opener, keeper: opener.closest<HTMLElement>('[data-keeps-focus]') });
     const isModal = element instanceof HTMLDialogElement;
     if (isModal) element.showModal();
     // Something inside may have taken the focus already, such as a refusal.
-    else if (!element?.contains(before))
-      (element?.querySelector<HTMLElement>('[data-autofocus]') ?? element)?.focus();
+    else if (!element.contains(opener))
+      (element.querySelector<HTMLElement>('[data-autofocus]') ?? element).focus();
     const onKey = (event: { readonly key: string; preventDefault(): void }) => {
       if (event.key === 'Escape' && !document.querySelector('dialog[open]')) onCancel(event);
     };
     if (!isModal) addEventListener('keydown', onKey);
     return () => {
       removeEventListener('keydown', onKey);
-      const back = before?.isConnected ? before : document.querySelector<HTMLElement>('main h1');
-      back?.focus();
+      const hasFocus = isModal || isLost() || element.contains(document.activeElement);
+      if (isModal) element.close();
+      if (!hasFocus) return;
+      const back = openerOf(element);
+      if (back) back.focus();
+      else focusHeading();
     };
   }, []);
   return { layer, onCancel };

@@ -56,6 +56,7 @@ export {
   withChanges,
 } from './elements.ts';
 export { type CalendarFeeds, useCalendarFeeds } from './feeds.ts';
+export { useKeptFocus } from './focus.ts';
 export { type ExceptionsOf, type HoursForm, useExceptionsOf, useHours } from './hours.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
 export {

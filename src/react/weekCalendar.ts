@@ -12,6 +12,7 @@ import {
 } from '@event-calendar/core';
 import { createElement, useEffect, useRef } from 'react';
 import { type Block, shiftCivil } from '../lib/index.ts';
+import { isLost } from './focus.ts';
 
 /** A span of local time, and the column it is in. */
 export interface Slot {
@@ -46,6 +47,7 @@ type Change = Calendar.EventDropInfo | (Calendar.EventResizeInfo & { startDelta?
 export function WeekCalendar(props: Props) {
   const box = useRef<HTMLDivElement>(null);
   const calendar = useRef<Calendar | null>(null);
+  const held = useRef<Held | null>(null);
   const current = useRef(props);
   current.current = props;
   const view = props.columns ? 'resourceTimeGridDay' : props.days === 1 ? 'timeGridDay' : 'timeGridWeek';
@@ -54,7 +56,7 @@ export function WeekCalendar(props: Props) {
   useEffect(() => {
     const root = box.current;
     if (!root) return;
-    const roving = roveIn(root);
+    const roving = roveIn(root, held);
     let cancelled = false;
     const onKey = (event: KeyboardEvent) => {
       if (event.key === 'Escape') cancelled = true;
@@ -131,17 +133,21 @@ export function WeekCalendar(props: Props) {
         };
         void changed(info, { ...slot, column });
       },
-      eventAllUpdated: () => tidy(root, current.current.label, roving),
+      eventAllUpdated: () => tidy(root, roving),
     });
     // Columns may come after the events, and the component tells nobody.
-    const drawn = new MutationObserver(() => tidy(root, current.current.label, roving));
+    const drawn = new MutationObserver(() => tidy(root, roving));
     drawn.observe(root, { childList: true, subtree: true });
     root.addEventListener('keydown', roving.onKey);
+    root.addEventListener('focusin', roving.onFocus);
+    root.addEventListener('focusout', roving.onBlur);
     calendar.current = created;
-    tidy(root, current.current.label, roving);
+    tidy(root, roving);
     return () => {
       drawn.disconnect();
       root.removeEventListener('keydown', roving.onKey);
+      root.removeEventListener('focusin', roving.onFocus);
+      root.removeEventListener('focusout', roving.onBlur);
       removeEventListener('keydown', onKey, true);
       void destroyCalendar(created);
     };
@@ -156,6 +162,11 @@ export function WeekCalendar(props: Props) {
   return createElement('div', {
     ref: box,
     className: 'calendar',
+    role: 'group',
+    'aria-label': props.label,
+    // Has the focus while there is no session to give it to.
+    tabIndex: -1,
+    'data-keeps-focus': '',
     ...{ 'data-from': props.hours.from, 'data-to': props.hours.to, 'aria-busy': props.pending },
   });
 }
@@ -198,28 +209,40 @@ function nodesOf(block: Block): Node[] {
 }
 
 /** The component says it is a table, but has buttons for cells: a labelled group is what a screen reader can use. */
-function tidy(root: HTMLElement, label: string, roving: ReturnType<typeof roveIn>): void {
-  const grid = root.querySelector('.ec');
-  grid?.setAttribute('role', 'group');
-  grid?.setAttribute('aria-label', label);
+function tidy(root: HTMLElement, roving: ReturnType<typeof roveIn>): void {
+  root.querySelector('.ec')?.setAttribute('role', 'none');
   for (const cell of root.querySelectorAll('[role=row],[role=rowgroup],[role=columnheader],[role=cell]'))
     for (const name of ['role', 'aria-colindex', 'aria-colspan']) cell.removeAttribute(name);
   roving.update();
 }
 
-/** One stop of the Tab key for all sessions; arrows go from one to the next. */
-function roveIn(root: HTMLElement) {
-  let last = '';
+/** The session that has, or had last, the focus: which, and its place in the order of time. */
+interface Held {
+  readonly id: string;
+  readonly place: string;
+  /** It has not been left for something else. */
+  hasFocus: boolean;
+}
+const placeOf = ({ dataset }: HTMLElement) => `${dataset.at}${dataset.column}`;
+
+/**
+ * One stop of the Tab key for all sessions; arrows go from one to the next. Each change draws new elements, and so the
+ * focus is given back to the session that had it; when that is gone, to the next.
+ */
+function roveIn(root: HTMLElement, held: { current: Held | null }) {
   const items = () =>
     [...root.querySelectorAll<HTMLElement>('.ec-event[data-id]')]
       .filter((item) => item.getAttribute('role') === 'button')
-      .sort((a, b) =>
-        `${a.dataset.at}${a.dataset.column}`.localeCompare(`${b.dataset.at}${b.dataset.column}`),
-      );
+      .sort((a, b) => placeOf(a).localeCompare(placeOf(b)));
   const update = () => {
     const all = items();
-    const stop = all.find((item) => item === document.activeElement || item.dataset.id === last) ?? all[0];
+    const last = held.current;
+    const isDown = last?.hasFocus && (isLost() || document.activeElement === root);
+    const same = all.find((item) => item === document.activeElement || item.dataset.id === last?.id);
+    const next = isDown ? (all.find((item) => placeOf(item) > last.place) ?? all.at(-1)) : all[0];
+    const stop = same ?? next;
     for (const item of all) item.tabIndex = item === stop ? 0 : -1;
+    if (isDown) (stop ?? root).focus({ preventScroll: true });
   };
   const neighbour = (here: HTMLElement, key: string) => {
     const all = items();
@@ -239,13 +262,26 @@ function roveIn(root: HTMLElement) {
     update,
     onKey(event: KeyboardEvent) {
       const here = document.activeElement as HTMLElement | null;
-      if (!here?.dataset.id || !event.key.startsWith('Arrow')) return;
+      if (!event.key.startsWith('Arrow') || (here !== root && !here?.dataset.id)) return;
       event.preventDefault();
-      const to = neighbour(here, event.key);
-      if (!to) return;
-      last = to.dataset.id ?? '';
+      const to = here === root ? items()[0] : neighbour(here, event.key);
+      to?.focus();
+    },
+    onFocus({ target }: FocusEvent) {
+      const item = target as HTMLElement;
+      if (item.dataset.id) held.current = { id: item.dataset.id, place: placeOf(item), hasFocus: true };
+      // The focus is given back to the calendar when what had it is gone; a press of the mouse means nothing by it.
+      else if (item === root && held.current && root.matches(':focus-visible')) held.current.hasFocus = true;
       update();
-      to.focus();
+    },
+    /** What is being removed is gone a moment later; what is left for something else is not given the focus again. */
+    onBlur({ target }: FocusEvent) {
+      const item = target as HTMLElement;
+      queueMicrotask(() => {
+        const last = held.current;
+        const isLeft = item.isConnected && document.activeElement !== item;
+        if (last && isLeft && !root.contains(document.activeElement)) last.hasFocus = false;
+      });
     },
   };
 }

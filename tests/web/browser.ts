@@ -160,8 +160,9 @@ export async function passTimeUntil(page: Page, shown: Locator): Promise<void> {
 /** Waits until a page has read what it shows: nothing is said to be loading, and nothing is asked for. */
 export async function settled(page: Page): Promise<void> {
   const isSettled = async () => {
-    // What an answer makes the app ask next, it asks before it has nothing to do.
-    await page.evaluate('new Promise((done) => requestIdleCallback(done))');
+    // What an answer makes the app ask next, it asks before it has nothing to do. An idle callback would not do: after the
+    // focus has moved by the keyboard, Chromium has no idle time.
+    await page.evaluate("scheduler.postTask(() => {}, { priority: 'background' })");
     return !underWay.get(page)?.size && (await page.locator('.loading, [aria-busy="true"]').count()) === 0;
   };
   await page.locator('h1').first().waitFor();

@@ -31,6 +31,7 @@ export function Agenda({ sessions, staffTimes = [], naming, empty, onOpen }: Pro
                 <button
                   type="button"
                   className="row-button"
+                  data-id={id}
                   onClick={() => (onOpen ? onOpen(id) : go(`/schedule?view=list&date=${day}&session=${id}`))}
                 >
                   <span className="when tabular">{when}</span>

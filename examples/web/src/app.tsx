@@ -2,7 +2,7 @@
 import { CalendarDays, ChartColumn, Clock, LogOut, Stethoscope, Users, WifiOff } from 'lucide-react';
 import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from 'react';
 import { canOpen, findGuardForPath } from 'therapist-sessions';
-import { type Me, useAction, useConnection, useMe, useSession, useTheme } from 'therapist-sessions/react';
+import { type Me, useAction, useConnection, useKeptFocus, useMe, useSession, useTheme } from 'therapist-sessions/react';
 import { Link, Redirect, useLocation } from 'wouter';
 import { Feeds } from './feeds.tsx';
 import { SignIn, SignInAgain } from './sign-in.tsx';
@@ -31,6 +31,7 @@ const themes = { system: 'As the system has it', light: 'Light', dark: 'Dark' };
 export function App() {
   const { state, isOver, clockWarning } = useSession();
   useTheme();
+  useKeptFocus();
   return (
     <>
       <p className="bar warn" role="status" hidden={!clockWarning}>

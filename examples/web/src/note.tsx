@@ -3,7 +3,7 @@ import { Lock, Pen } from 'lucide-react';
 import { useState } from 'react';
 import { issueSentence, type SessionRow } from 'therapist-sessions';
 import { type NoteFields, type NoteState, useMe, useNote } from 'therapist-sessions/react';
-import { Button, Facts, Failure, Field, Form, Layer, Opener } from './ui.tsx';
+import { Button, Facts, Failure, Field, Form, Layer } from './ui.tsx';
 
 interface Props {
   readonly session: SessionRow;
@@ -21,13 +21,9 @@ const names = Object.keys(labels) as (keyof NoteFields)[];
 const savingWords = { no: '', unsaved: 'Not saved yet', saving: 'Saving…', saved: 'Draft saved' };
 
 export function Note(props: Props) {
-  if (props.isOwn && props.session.status === 'in_progress') return <OpenNote {...props} />;
-  const label = `${props.isOwn ? 'Note' : 'Show note'} (recorded)`;
-  return (
-    <Opener label={label} icon={Pen}>
-      {() => <OpenNote {...props} />}
-    </Opener>
-  );
+  const [isOpen, setOpen] = useState(false);
+  if (isOpen || (props.isOwn && props.session.status === 'in_progress')) return <OpenNote {...props} />;
+  return <Button label={`${props.isOwn ? 'Note' : 'Show note'} (recorded)`} icon={Pen} press={() => setOpen(true)} />;
 }
 
 function OpenNote({ session, isOwn, onChanged }: Props) {

@@ -1,9 +1,8 @@
 /** What stands between a wish and a booking: a hold that runs, or a refusal with what is free instead. */
 import { CircleAlert, Clock, TriangleAlert } from 'lucide-react';
-import { useEffect, useRef } from 'react';
 import { minutesAndSeconds, type SessionsApiError } from 'therapist-sessions';
 import { type Booking, type BookingForm, useAction, useMe, useRefusal, useRunning } from 'therapist-sessions/react';
-import { Button, Failure, Field, Form } from './ui.tsx';
+import { Button, Failure, Field, Form, takeFocus } from './ui.tsx';
 
 /** A held booking: how long it lasts, and what to do with it. */
 export function Held({ booking, label, onAgain }: { booking: Booking; label: string; onAgain(): Promise<unknown> }) {
@@ -16,7 +15,9 @@ export function Held({ booking, label, onAgain }: { booking: Booking; label: str
   const Icon = tone === 'held' ? Clock : TriangleAlert;
   return (
     <section className={`held ${tone}`} aria-labelledby="held">
-      <h3 id="held">{over ? 'The hold has ended' : 'Held for you'}</h3>
+      <h3 id="held" tabIndex={-1} ref={takeFocus}>
+        {over ? 'The hold has ended' : 'Held for you'}
+      </h3>
       {over ? (
         <p role="alert">These times may be gone. What you entered is still here.</p>
       ) : (
@@ -54,14 +55,12 @@ interface Props {
 
 export function Refusal({ error, therapistName, isTaken, onTry, onOther, onWait }: Props) {
   const { times } = useMe();
-  const heading = useRef<HTMLHeadingElement>(null);
   const action = useAction();
   const { heading: title, reasons, blockedDates, secondsLeft: seconds, ranges, rule } = useRefusal(error, therapistName, isTaken);
-  useEffect(() => heading.current?.focus(), [error]);
   return (
     <section className="refusal" aria-labelledby="refused">
       <div role="alert">
-        <h3 id="refused" tabIndex={-1} ref={heading}>
+        <h3 id="refused" tabIndex={-1} ref={takeFocus}>
           <CircleAlert size={16} aria-hidden /> {title}
         </h3>
         <ul>

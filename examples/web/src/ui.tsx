@@ -1,6 +1,6 @@
 /** The few parts every page is made of. Dialogs, focus and inertness are the browser's own. */
 import { CircleAlert, type LucideIcon, X } from 'lucide-react';
-import { Component, type ComponentProps, type ReactNode, useEffect, useId, useRef, useState } from 'react';
+import { Component, type ComponentProps, type ReactNode, useEffect, useId, useState } from 'react';
 import { type Action, useAction, useButton, useForm, useLayer, useProblem } from 'therapist-sessions/react';
 
 /** A bug of the app itself: the same words as for a fault of the server. */
@@ -138,14 +138,13 @@ interface Column<Row> {
 }
 
 export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: readonly Column<Row>[] }) {
-  const look = (isNumber = false) => (isNumber ? 'number' : undefined);
   return (
     <div className="scroll">
       <table>
         <thead>
           <tr>
             {columns.map(({ head, isNumber }) => (
-              <th key={head} scope="col" className={look(isNumber)}>
+              <th key={head} scope="col" className={isNumber ? 'number' : ''}>
                 {head}
               </th>
             ))}
@@ -155,7 +154,7 @@ export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: r
           {rows.map((row) => (
             <tr key={JSON.stringify(row)}>
               {columns.map(({ head, isNumber, cell }) => (
-                <td key={head} className={look(isNumber)}>
+                <td key={head} className={isNumber ? 'number' : ''}>
                   {cell(row)}
                 </td>
               ))}
@@ -178,13 +177,14 @@ export function Narrow({ title, children }: { title: string; children: ReactNode
 }
 
 /** A button that opens something, until that closes itself. */
-export function Opener({
-  label,
-  icon,
-  children,
-}: Pick<ButtonProps, 'label' | 'icon'> & { children(close: () => void): ReactNode }) {
+export function Opener({ label, children }: Pick<ButtonProps, 'label'> & { children(close: () => void): ReactNode }) {
   const [isOpen, setOpen] = useState(false);
-  return isOpen ? children(() => setOpen(false)) : <Button label={label} icon={icon} press={() => setOpen(true)} />;
+  return (
+    <>
+      <Button label={label} press={() => setOpen(true)} />
+      {isOpen && children(() => setOpen(false))}
+    </>
+  );
 }
 
 /** Facts by name; those that are not known are left out. */
@@ -202,11 +202,12 @@ export function Facts({ facts }: { facts: Readonly<Record<string, string | undef
   );
 }
 
+/** As a ref: gives the focus to what appears, which is to be read first. */
+export const takeFocus = (element: HTMLElement | null) => element?.focus();
+
 export function ErrorLine({ children }: { children: ReactNode }) {
-  const line = useRef<HTMLParagraphElement>(null);
-  useEffect(() => line.current?.focus(), []);
   return (
-    <p className="error" role="alert" tabIndex={-1} ref={line}>
+    <p className="error" role="alert" tabIndex={-1} ref={takeFocus}>
       <CircleAlert size={16} aria-hidden /> {children}
     </p>
   );
