@@ -1,15 +1,17 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(54);
+select plan(66);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
 select tests.id('clinic'), tests.id(therapist), tests.id(client) from unnest(array['rbt', 'bcba']) as therapist, unnest(array['eve', 'fay']) as client;
 
+-- Ids go down, so that it is not by them that whoever has waited longest is first.
+create sequence pg_temp.waiting;
 create function pg_temp.wait(client text, extra jsonb default '{}') returns void language sql as $$
-  insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows, therapist_id, minutes, created_at)
-  values (tests.id('clinic'), tests.id(client), '97153', tstzmultirange(tstzrange(now(), now() + interval '200 days')),
+  insert into public.waitlist_entries (organization_id, id, client_id, cpt_code, windows, therapist_id, minutes, created_at)
+  values (tests.id('clinic'), format('%s-0000-4000-8000-000000000000', 99999999 - nextval('pg_temp.waiting'))::uuid, tests.id(client), '97153', tstzmultirange(tstzrange(now(), now() + interval '200 days')),
     (extra ->> 'therapist_id')::uuid, (extra ->> 'minutes')::smallint, clock_timestamp())
 $$;
 -- Which slots are offered to whom now: 'eve 1' is the slot of day 1.
@@ -133,6 +135,12 @@ select pg_temp.booked('bcba', 'ben', 14);
 select pg_temp.sweep();
 select is(pg_temp.offered(), 'eve 10, fay 14', 'a slot whose room is taken meanwhile is offered without it');
 select is(pg_temp.queued(), (select count(*) from private.freed_slots where offered_batch_id is not null or is_asleep), 'what is not offered is asleep');
+create temporary table elsewhere on commit drop as select pg_temp.booked('rbt', 'ann', 16) as id;
+select tests.release('rbt', pg_temp.key_of('fay'));
+select tests.cancel('admin', jsonb_build_object('session_ids', array[id])) from elsewhere;
+update public.rooms set deleted_at = now() where id = tests.id('blue');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 10, fay 16', 'so is one whose room has been archived');
 select pg_temp.lapse('fay'), pg_temp.lapse('eve');
 select is(private.sweep() ->> 'offers', '2', 'one call of the sweep reopens what has lapsed and offers it');
 select is_empty('select * from tests.broken_claims()', 'and every offer claims what a hold claims');
@@ -248,6 +256,29 @@ select pg_temp.sweep();
 select is(pg_temp.offers(), '{10:00-10:30}', 'and is offered to the next');
 select is_empty('select * from tests.broken_claims()', 'all of it soundly');
 
+-- A quarter of an hour that is left is offered, less is not; and a session that is handed over frees its therapist.
+create function pg_temp.left_of(day integer, minutes integer) returns text[] language plpgsql as $$
+declare
+  ends constant timestamptz := tests.at(day) + make_interval(mins => minutes);
+begin
+  update public.waitlist_entries set closed_at = now() where organization_id = tests.id('clinic') and closed_at is null;
+  perform pg_temp.wait('fay', jsonb_build_object('minutes', minutes)), pg_temp.cancelled(day), pg_temp.sweep();
+  perform tests.confirm('rbt', tests.occurrence(tests.at(day), minutes) || jsonb_build_object('hold_key', pg_temp.key_of('fay'), 'session',
+    jsonb_build_object('therapist_id', tests.id('rbt'), 'client_id', tests.id('fay'), 'start_time', tests.at(day), 'end_time', ends)));
+  return array(
+    select to_char(start_time at time zone 'UTC', 'HH24:MI') || to_char(end_time at time zone 'UTC', '-HH24:MI')
+    from private.freed_slots where organization_id = tests.id('clinic') and start_time::date = tests.at(day)::date
+  );
+end $$;
+delete from private.freed_slots where organization_id = tests.id('clinic') and offered_batch_id is null;
+select is(pg_temp.left_of(110, 45), '{10:45-11:00}', 'a quarter of an hour is left');
+select is(pg_temp.left_of(111, 50), '{}', 'ten minutes are not');
+select pg_temp.wait('eve', jsonb_build_object('therapist_id', tests.id('rbt')));
+create temporary table handed on commit drop as select tests.book('admin', 'rbt', 'ann', tests.at(112)) as id;
+update public.sessions set therapist_id = tests.id('rbt2') where id = (select id from handed);
+select pg_temp.sweep();
+select is((select client_id from public.session_holds where start_time = tests.at(112) and status = 'held'), tests.id('eve'), 'eve is offered the hour that another therapist took over');
+
 -- However many rules are written at once, each slot is woken once.
 insert into private.freed_slots (organization_id, therapist_id, start_time, end_time)
 select tests.id('clinic'), tests.id('rbt'), tests.at(day), tests.at(day, '11:00') from unnest(array[84, 85]) as day;
@@ -274,7 +305,19 @@ from (values
   (4, 'their names wake none', format($$ update public.therapists set display_name = display_name where organization_id = %L $$, tests.id('clinic')), null),
   (5, 'nor does new time off', format($$ insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
     select %L, %L, 'time_off', day, day + interval '1 hour' from unnest(array[tests.at(95), tests.at(96)]) as day $$, tests.id('clinic'), tests.id('rbt2')), null),
-  (6, 'time off that is withdrawn does, once', format($$ delete from public.availability_exceptions where organization_id = %L and starts_at in (tests.at(95), tests.at(96)) $$, tests.id('clinic')), '84: 1, 85: 1')
+  (6, 'time off that is changed does, once', format($$ update public.availability_exceptions set ends_at = starts_at + interval '30 minutes' where organization_id = %L and starts_at in (tests.at(95), tests.at(96)) $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (7, 'and when it is withdrawn', format($$ delete from public.availability_exceptions where organization_id = %L and starts_at in (tests.at(95), tests.at(96)) $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (8, 'extra hours', format($$ insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+    select %L, %L, 'extra_hours', day, day + interval '1 hour' from unnest(array[tests.at(95), tests.at(96)]) as day $$, tests.id('clinic'), tests.id('rbt2')), '84: 1, 85: 1'),
+  (9, 'another zone of a therapist, whose hours are others then', format($$ update public.therapists set time_zone = 'America/Denver' where organization_id = %L $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (10, 'a new closure wakes none', format($$ insert into public.organization_closures (organization_id, name, starts_at, ends_at)
+    values (%L, 'Storm', tests.at(97), tests.at(98)) $$, tests.id('clinic')), null),
+  (11, 'a closure that is changed', format($$ update public.organization_closures set ends_at = ends_at - interval '1 hour' where organization_id = %L and name = 'Storm' $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (12, 'rules of a payer for codes', format($$ insert into public.payer_code_rules (organization_id, payer_id, cpt_code, valid_from, valid_to)
+    select %L, %L, '97156', day, day from unnest('{2019-01-01,2019-01-02}'::date[]) as day $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
+  (13, 'rules of a payer for two services at once', format($$ insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+    select %L, %L, code, '97154', true, '2019-01-01' from unnest('{97151,97153}'::text[]) as code $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
+  (14, 'and changes of these', format($$ update public.payer_concurrency_rules set allowed = not allowed where organization_id = %L and payer_id = %L $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1')
 ) as try (position, name, statement, expected) order by position;
 drop trigger z_note_woken on private.freed_slots;
 

@@ -1,6 +1,6 @@
 -- Authorizations as payers write them: a set of codes, several at once, and limits of a day, a week, a month, a therapist.
 begin;
-select plan(78);
+select plan(87);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -215,6 +215,42 @@ select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-08', 8, clock => '13
 update public.unit_limits set valid_to = date '2027-04-09' + pg_temp.later() where authorization_id = (select (answer #>> '{}')::uuid from story where name = 'busy');
 select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-09', 1, clock => '13:00')), 'week 1 0', 'on its last day a limit holds');
 select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-10', 1, clock => '13:00')), 'ok', 'on the day after it does not');
+
+-- A full limit, and its first day
+select pg_temp.client('full');
+select pg_temp.limit(pg_temp.authorize('full', '{97153}', 5000, '2027-01-01', '2027-06-30'), '{97153}', 'client', 'day', 8);
+insert into story select 'full', tests.confirm('admin', tests.confirmation(held, 'rbt2', 'full')) from pg_temp.hold('rbt2', 'full', '2027-06-01', 8) as held;
+select is(pg_temp.told(pg_temp.hold('rbt2', 'full', '2027-06-01', 8, clock => '14:00', extra => jsonb_build_object('session_id', answer #> '{body,session,id}'))), 'ok',
+  'a session moves within the day that it fills') from story where name = 'full';
+update public.unit_limits set valid_from = date '2027-06-03' + pg_temp.later() where authorization_id = (select id from public.authorizations where client_id = tests.id('full'));
+select is(pg_temp.told(pg_temp.hold('rbt2', 'full', '2027-06-02', 9)), 'ok', 'on the day before its first a limit does not hold');
+select is(pg_temp.told(pg_temp.hold('rbt2', 'full', '2027-06-03', 9)), 'day 9 8', 'on its first day it does');
+
+-- A whole authorization that moves in one hold
+select pg_temp.client('whole');
+select pg_temp.authorize('whole', '{97153}', 8, '2027-01-01', '2027-06-30');
+insert into story select 'whole', tests.confirm('admin', tests.confirmation(held, 'rbt2', 'whole'))
+from pg_temp.hold('rbt2', 'whole', '2027-06-07', 4, extra => jsonb_build_object('occurrences', jsonb_build_array(
+  tests.occurrence(pg_temp.on_day('2027-06-07')), tests.occurrence(pg_temp.on_day('2027-06-08'))))) as held;
+select is(pg_temp.told(pg_temp.hold('rbt2', 'whole', '2027-06-07', 4, clock => '14:00', extra => jsonb_build_object('occurrences', (
+    select jsonb_agg(tests.occurrence(start_time + interval '4 hours', extra => jsonb_build_object('session_id', id)) order by start_time)
+    from public.sessions where client_id = tests.id('whole'))))), 'ok', 'two sessions that have all of an authorization move in one hold');
+
+-- Whose payer it is, and whose limit is the less
+select pg_temp.client('second'), tests.cover('second', 'silent', 1), tests.cover('second', 'strict', 2), pg_temp.authorize('second', '{97153}', 20, '2027-01-01', '2027-06-30');
+update public.authorizations set payer_id = tests.id('strict') where client_id = tests.id('second');
+select is(pg_temp.told(pg_temp.hold('rbt2', 'second', '2027-06-09', 8)), 'ok', 'the payer who pays second has authorized it');
+select is(pg_temp.taken('second'), '2027-06-30/0/0/8/12', 'and their units are drawn');
+insert into public.unit_limits (organization_id, id, payer_id, cpt_codes, period, max_units) values (tests.id('clinic'), tests.id('of silent'), tests.id('silent'), '{97153}', 'day', 10);
+select pg_temp.limit((select id from public.authorizations where client_id = tests.id('second')), '{97153}', 'client', 'day', 6);
+select is(pg_temp.told(pg_temp.hold('rbt2', 'second', '2027-06-10', 11)), 'day 11 6', 'of a limit of the payer and one of the authorization the less is left');
+update public.unit_limits set max_units = 4 where id = tests.id('of silent');
+select is(pg_temp.told(pg_temp.hold('rbt2', 'second', '2027-06-09', 2, clock => '15:00')), 'day 2 0', 'less than nothing is nothing');
+select pg_temp.client('warned');
+select pg_temp.limit(pg_temp.authorize('warned', '{97153}', 50, '2027-01-01', '2027-06-30'), '{97153}', 'client', 'day', 8, effect => 'warn');
+insert into story values ('warned', pg_temp.hold('rbt2', 'warned', '2027-06-11', 9));
+select is(pg_temp.told(answer) || ' ' || (answer #>> '{body,warnings,0,code}'), 'ok UNIT_LIMIT_EXCEEDED', 'a limit of an authorization that warns keeps nothing back')
+from story where name = 'warned';
 
 -- Units of another length
 select pg_temp.client('own');
