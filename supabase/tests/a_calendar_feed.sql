@@ -1,6 +1,6 @@
 -- A therapist or a parent has their sessions in the calendar of their phone: by a secret address that tells when, and no more.
 begin;
-select plan(70);
+select plan(71);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -149,6 +149,11 @@ select tests.id('clinic'), tests.id(name), tests.id('rbt'), tests.id('ben'), dat
 from (values ('just within', interval '29 days 12 hours'), ('just beyond', interval '30 days 12 hours')) as past (name, ago);
 select isnt(tests.event('rbt again', tests.id('just within')), null, 'what began twenty-nine days ago is shown');
 select is(tests.event('rbt again', tests.id('just beyond')), null, 'what began more than thirty days ago is not');
+
+
+-- Whoever is archived gives no sessions any more, and reads of none.
+update public.therapists set deleted_at = now() where id = tests.id('rbt');
+select is(tests.feed('rbt again'), null, 'a therapist who is archived has no calendar');
 
 select * from finish();
 rollback;

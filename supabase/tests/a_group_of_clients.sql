@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(58);
+select plan(64);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -228,6 +228,30 @@ select is(
   ))) ->> 'message',
   'occurrences.0.session.session_type: 97154 is a service for a group, not for one client', 'likewise at its confirmation'
 );
+
+-- A place that ran out is free; who joins is there as long as the others, and nobody joins what is being moved.
+insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id('mate ' || number), 'mate ' || number from generate_series(1, 9) as number;
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (tests.id('clinic'), tests.id('seven'), tests.id('bcba'), tests.at(130), tests.at(130, '11:00'));
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id, cpt_code)
+select tests.id('clinic'), tests.id('seven ' || number), tests.id('bcba'), tests.id('mate ' || number), tests.at(130), tests.at(130, '11:00'), 'UTC', tests.id('seven'), '97154' from generate_series(1, 7) as number;
+create function pg_temp.joining(client integer, minutes integer default 60) returns jsonb language sql as $$
+  select tests.request('bcba', 'mate ' || client, tests.at(130), minutes, jsonb_build_object('group_id', tests.id('seven'), 'cpt_code', '97154'))
+$$;
+select is(pg_temp.problem(pg_temp.joining(8, 90)), 'group_id', 'nobody joins for half an hour longer');
+select pg_temp.remember('eighth', tests.hold('admin', pg_temp.joining(8)));
+select is(tests.hold('admin', pg_temp.joining(9)) ->> 'code', 'GROUP_FULL', 'a place that is held is taken');
+select tests.expire(pg_temp.remembered('eighth'));
+select pg_temp.remember('ninth', tests.hold('admin', pg_temp.joining(9)));
+select is(pg_temp.remembered('ninth') ->> 'ok', 'true', 'until that hold has run out, swept or not');
+select tests.release('admin', pg_temp.remembered('ninth') #>> '{body,holdKey}');
+select is(tests.hold('admin', tests.request('bcba', 'mate 1', tests.at(131), 60, jsonb_build_object('session_id', tests.id('seven 1')))) ->> 'ok', 'true', 'the seven are being moved');
+select matches(tests.error('service_role', format(
+  'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id, cpt_code) values (%L, %L, %L, %L, %L, ''UTC'', %L, ''97154'')',
+  tests.id('clinic'), tests.id('bcba'), tests.id('mate 9'), tests.at(130), tests.at(130, '11:00'), tests.id('seven'))) ->> 'message', 'being moved', 'meanwhile nobody is written into it');
+select matches(tests.error('service_role', format(
+  'with made as (insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (%1$L, %2$L, %3$L, %4$L, %5$L) returning id)
+   insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id, cpt_code) select %1$L, %3$L, %6$L, %4$L, %5$L, ''UTC'', id, ''97153'' from made',
+  tests.id('clinic'), tests.id('of one'), tests.id('rbt2'), tests.at(132), tests.at(132, '11:00'), tests.id('mate 9'))) ->> 'message', 'for one client, not for a group', 'nor is a service for one written as a group''s first');
 
 select * from finish();
 rollback;

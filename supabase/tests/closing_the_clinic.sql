@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(77);
+select plan(81);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -150,6 +150,29 @@ select is((select string_agg(distinct hold.status::text, ' ') from public.sessio
 select results_eq($$ select cardinality(event.entity_ids) from audit.events as event join whole on event.details ->> 'batchId' = held #>> '{body,holdId}' where event.action = 'hold.released' $$,
   '{3}'::integer[], 'at once: it is one event');
 select is_empty('select * from tests.broken_claims()', 'and the claims are sound');
+
+-- What only touches a span is not in it; a move is let go whole; what has begun goes on, and what is over stays.
+delete from public.organization_closures where organization_id = tests.id('clinic');
+delete from public.availability_exceptions where organization_id = tests.id('clinic');
+insert into holding values
+  ('beside', tests.hold('admin', tests.request('rbt', 'ann', tests.local(75, '09:00'), 60, '{"hold_seconds": 900}'))),
+  ('before', tests.hold('admin', tests.request('rbt', 'ann', tests.local(75, '11:00'), 60, '{"hold_seconds": 900}')));
+select is(pg_temp.holds_of(tests.leave('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'start_time', tests.local(75, '10:00'), 'end_time', tests.local(75, '11:00')))),
+  '[0, 0, null]', 'holds that end as the time off begins, or begin as it ends, are not touched');
+create temporary table moving on commit drop as
+select tests.book('admin', 'bcba', 'ben', array[tests.local(81, '09:00'), tests.local(82, '09:00')]) as ids;
+insert into holding select 'moves', tests.hold('admin', tests.series('bcba', 'ben', array[tests.local(83, '09:00'), tests.local(84, '09:00')], 60,
+  jsonb_build_object('occurrences', jsonb_build_array(
+    tests.occurrence(tests.local(83, '09:00'), extra => jsonb_build_object('session_id', ids[1])),
+    tests.occurrence(tests.local(84, '09:00'), extra => jsonb_build_object('session_id', ids[2])))))) from moving;
+select is(tests.close('admin', jsonb_build_object('name', 'Flood', 'from_date', tests.day(83), 'cancel_sessions', true)) #>> '{body,releasedHolds}', '1', 'one of two sessions would have moved into a closed day');
+select is(pg_temp.state('moves'), 'released', 'their move is let go whole');
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id(name), tests.id('rbt2'), tests.id(client), date_trunc('minute', now()) + starts, date_trunc('minute', now()) + starts + interval '1 hour', 'UTC'
+from (values ('over', 'cat', interval '-3 hours'), ('under way', 'cat', interval '-10 minutes'), ('to come', 'dan', interval '1 hour')) as session (name, client, starts);
+update public.sessions set status = 'in_progress' where id = tests.id('under way');
+select is(tests.close('admin', jsonb_build_object('name', 'Fire', 'start_time', date_trunc('minute', now()) - interval '5 hours', 'end_time', date_trunc('minute', now()) + interval '3 hours')) #> '{body,touchedSessionIds}',
+  jsonb_build_array(tests.id('to come')), 'a closure of now touches what is to come');
 
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 -- A completed visit is corrected with a reason: versions are kept, units move along, a signed note waits to be amended, and
 -- steps made by mistake are taken back.
 begin;
-select plan(47);
+select plan(53);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -98,6 +98,7 @@ select is(pg_temp.correct('rbt', tests.id('visit'), 5, '{"undo": "start", "reaso
 select is(pg_temp.correct('rbt', tests.id('visit'), 5, '{"undo": "completion", "reason_code": "by_mistake"}') #>> '{body,session,status}',
   'in_progress', 'a completion');
 select is(tests.balance('ann'), '0/8/0/2', 'whose units are scheduled again');
+select is((select units from public.visit_versions where session_id = tests.id('visit') and version = 5), 4, 'and are kept with what was before');
 select is(
   tests.call('rbt', format('select public.complete_session(%L)', jsonb_build_object(
     'session_id', tests.id('visit'), 'actual_end_time', pg_temp.minute(60)))) #>> '{missing,0,message}',
@@ -136,6 +137,23 @@ select is(tests.call('rbt', format('select public.complete_session(%L)', jsonb_b
   '2', 'and the session is completed again');
 select is(pg_temp.correct('rbt', tests.id('kept'), 2, '{"location_type": "home"}') #>> '{body,noteStatus}', 'needs_amendment', 'a fact that was signed');
 
+select tests.sign(tests.id('kept'));
+select is(pg_temp.correct('rbt', tests.id('kept'), 3, '{"modifiers": ["HM"]}') #>> '{body,noteStatus}', 'needs_amendment', 'so are modifiers alone');
+select tests.sign(tests.id('kept'));
+select is(pg_temp.correct('admin', tests.id('kept'), 4, jsonb_build_object('therapist_id', tests.id('rbt2'))) #>> '{body,noteStatus}', 'needs_amendment',
+  'and a therapist alone');
+
+-- A client who left
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, location_type)
+values (tests.id('clinic'), tests.id('left'), tests.id('rbt'), tests.id('ben'), date_trunc('minute', now()) - interval '26 hours',
+  date_trunc('minute', now()) - interval '25 hours', 'UTC', '97153', 'clinic');
+select tests.call('rbt', format('select public.start_session(%L)', jsonb_build_object(
+  'session_id', tests.id('left'), 'actual_start_time', date_trunc('minute', now()) - interval '26 hours', 'other_day_reason', 'the hour of this test')));
+select tests.call('rbt', format('select public.mark_no_show(%L)', jsonb_build_object('session_id', tests.id('left'))));
+select is((select status::text from public.sessions where id = tests.id('left')), 'no_show', 'a session that was begun is missed after all');
+select is(pg_temp.correct('rbt', tests.id('left'), 1, '{"undo": "no_show", "reason_code": "by_mistake"}') #>> '{body,session,status}',
+  'in_progress', 'undone, it goes on where it was');
+
 -- A place in a group
 select tests.add('public.clients', (
   select jsonb_agg(jsonb_build_object('organization_id', tests.id('clinic'), 'id', tests.id('member ' || number), 'reference', 'member ' || number))
@@ -158,6 +176,14 @@ select is(pg_temp.correct('admin', tests.id('place 1'), 1, '{"undo": "no_show", 
 select is((select status::text from public.sessions where id = tests.id('place 1')), 'no_show', 'then they stay missed');
 
 -- Until when
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, location_type)
+values (tests.id('clinic'), tests.id('late'), tests.id('rbt'), tests.id('ben'), date_trunc('minute', now()) - interval '20 days',
+  date_trunc('minute', now()) - interval '20 days' + interval '1 hour', 'UTC', '97153', 'clinic');
+update public.organizations set correction_days = 14 where id = tests.id('clinic');
+update public.sessions set status = 'in_progress' where id = tests.id('late');
+select tests.record_visit(tests.id('late')), tests.sign(tests.id('late'));
+select tests.call('rbt', format('select public.complete_session(%L)', jsonb_build_object('session_id', tests.id('late'))));
+select is(pg_temp.correct('rbt', tests.id('late'), 1, '{"location_type": "home"}') #>> '{body,version}', '2', 'its days begin when a visit is recorded');
 update public.organizations set correction_days = 0 where id = tests.id('clinic');
 select is(pg_temp.correct('rbt', tests.id('missed'), 2, '{"undo": "no_show", "reason_code": "by_mistake"}') ->> 'code',
   'FORBIDDEN', 'after its days only an admin corrects');

@@ -1,7 +1,7 @@
 -- An admin corrects who rendered a visit and whom it was for: units, claims, lanes and modifiers go along, what was before is
 -- kept, and the note, which attests people, waits for the one who was there.
 begin;
-select plan(50);
+select plan(55);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.prove_rows();
@@ -147,6 +147,7 @@ select is(
 select is(pg_temp.correct('admin', 'visit', 7, pg_temp.to_therapist('rbt2') || '{"overlap_reason": "they say so"}') #>> '{body,version}', '8', 'unless with a reason');
 select is(pg_temp.correct('admin', 'visit', 8, pg_temp.to_therapist('rbt')) #>> '{body,version}', '9', 'and away again');
 select is((select overlap_reason from public.session_visits where session_id = tests.id('visit')), null, 'where nothing overlaps');
+select is((select overlap_reason from public.visit_versions where session_id = tests.id('visit') and version = 8), 'they say so', 'the reason is kept with what was before');
 
 -- What may run beside it is the right client's to say
 select pg_temp.session('beside', 'bcba', 'ben', '21:00', '97155'), pg_temp.session('treated', 'rbt', 'ann', '21:00');
@@ -156,6 +157,9 @@ select is(pg_temp.shown('beside'), 'bcba ann {} needs_amendment', 'so it was the
 select pg_temp.session('treated too', 'rbt2', 'ben', '15:00');
 select is(pg_temp.correct('admin', 'modified', 1, pg_temp.to_client('ben')) ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'another''s does not');
 select is(pg_temp.shown('modified'), 'bcba ann {HM} signed', 'and it stays as it was');
+select is(pg_temp.correct('bcba', 'beside', 2, '{"cpt_code": "97156", "overlap_reason": "they say so"}') ->> 'code', 'FORBIDDEN',
+  'its therapist makes it no service that the payer forbids beside');
+select is(pg_temp.correct('admin', 'beside', 2, '{"cpt_code": "97156", "overlap_reason": "they say so"}') #>> '{body,version}', '3', 'an admin does, with a reason');
 
 -- A group
 select tests.cover('cat', 'silent');
@@ -170,6 +174,13 @@ select is(
 select matches(tests.error('admin', pg_temp.request('group of ann', 1, pg_temp.to_client('ben'))) ->> 'details', 'in this group already', 'nobody is in it twice');
 select is(pg_temp.correct('admin', 'group of ann', 1, pg_temp.to_client('cat')) #>> '{body,version}', '2', 'but who was there is corrected');
 select is(pg_temp.shown('group of ann'), 'rbt cat {HM} needs_amendment', 'as another client of the group');
+select pg_temp.session('club of ' || client, 'rbt2', client, '06:00', '97154', tests.id('club'))
+from (select tests.add('public.session_groups', jsonb_build_array(jsonb_build_object('organization_id', tests.id('clinic'), 'id', tests.id('club'),
+  'therapist_id', tests.id('rbt2'), 'start_time', pg_temp.at('06:00'), 'end_time', pg_temp.at('07:00'))))) as club, unnest(array['ann', 'ben', 'dan']) as client;
+update public.sessions set status = 'cancelled' where id in (tests.id('club of ben'), tests.id('club of dan'));
+select pg_temp.complete('club of ann', 60);
+select is(pg_temp.correct('admin', 'club of ann', 1, pg_temp.to_client('ben')) #>> '{body,version}', '2', 'also as one who had cancelled');
+select is(pg_temp.correct('admin', 'club of ann', 2, '{"cpt_code": "97153"}') #>> '{body,version}', '3', 'who came alone was treated alone');
 
 -- Every other way
 select is(

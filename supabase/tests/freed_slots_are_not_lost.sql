@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(66);
+select plan(67);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -319,6 +319,11 @@ from (values
     select %L, %L, code, '97154', true, '2019-01-01' from unnest('{97151,97153}'::text[]) as code $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
   (14, 'and changes of these', format($$ update public.payer_concurrency_rules set allowed = not allowed where organization_id = %L and payer_id = %L $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1')
 ) as try (position, name, statement, expected) order by position;
+-- Another zone gives a client's services other days, which may be authorized.
+select pg_temp.wait('eve');
+update private.freed_slots set is_asleep = true, blocked_ids = array(select id from public.waitlist_entries where client_id = tests.id('eve') and state = 'waiting')
+where organization_id = tests.id('clinic') and start_time in (tests.at(84), tests.at(85));
+select is(pg_temp.wakes(format($$ update public.clients set time_zone = 'Pacific/Auckland' where id = %L $$, tests.id('eve'))), '84: 1, 85: 1', 'another zone of a client wakes what they could not have');
 drop trigger z_note_woken on private.freed_slots;
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(57);
+select plan(58);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
@@ -125,6 +125,10 @@ update public.sessions set status = status.next::public.session_status from stor
 select is(pg_temp.recode('admin', '{rendered}', '97152') ->> 'ok', 'true', 'what goes on may get another');
 update public.sessions set status = 'completed' from story where name = 'rendered' and id = (answer #>> '{}')::uuid;
 select is(pg_temp.recode('admin', '{rendered}', '97153') ->> 'code', 'STATUS_NOT_ALLOWED', 'what was rendered is corrected instead');
+select pg_temp.book('missed', 'rbt', 'ann', tests.at(13), '97153');
+select tests.bring_forward((answer #>> '{}')::uuid, '6 hours') from story where name = 'missed';
+update public.sessions set status = 'no_show' from story where name = 'missed' and id = (answer #>> '{}')::uuid;
+select is(pg_temp.recode('admin', '{missed}', '97152') ->> 'code', 'STATUS_NOT_ALLOWED', 'nor does what was missed');
 -- Whoever is left alone of a group was treated alone, and is billed so.
 create temporary table alone on commit drop as
 select (session ->> 'id')::uuid as id, (session ->> 'client_id')::uuid as client_id

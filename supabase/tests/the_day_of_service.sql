@@ -1,7 +1,7 @@
 -- The day of service is the local day of the start in the clinic's zone, or the client's own, whatever zone the caller names;
 -- and only an authorization of a payer who covers that day counts.
 begin;
-select plan(41);
+select plan(44);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -133,6 +133,25 @@ create function pg_temp.used() returns text language sql as $$
 select is(pg_temp.used(), '4 4 4', 'two visits of 23 minutes on two days are 2 and 2 units, in the ledger, on the bill and in their records');
 update public.clients set time_zone = 'America/New_York' where id = tests.id('fay');
 select is(pg_temp.used(), '3 3 3', 'on one day they are 3');
+
+-- A client who has nothing but a hold, and one whose visit alone was near midnight.
+insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['hal', 'ida']) as name;
+select tests.cover('hal', 'open'), tests.authorize('hal', '{97153}', 100, tests.at(60)::date, tests.at(70)::date);
+select tests.hold('admin', jsonb_build_object('therapist_id', tests.id('bcba'), 'client_id', tests.id('hal'), 'cpt_code', '97153') || tests.occurrence(pg_temp.la(70, '22:00'), 60, 'UTC'));
+select is(pg_temp.entry('hal'), '0 4 of 4', 'held on the last day of the authorization');
+update public.clients set time_zone = 'America/New_York' where id = tests.id('hal');
+select is(pg_temp.entry('hal'), '1 0 of 4', 'which is the next day where they live now');
+select tests.cover('ida', 'open'), tests.authorize('ida', '{97153}', 100, tests.at(-400)::date, tests.at(-300)::date);
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, location_type)
+values (tests.id('clinic'), tests.id('late visit'), tests.id('rbt'), tests.id('ida'), pg_temp.la(-360, '20:00'), pg_temp.la(-360, '20:30'), 'UTC', '97153', 'home');
+update public.sessions set status = 'in_progress' where id = tests.id('late visit');
+select tests.record_visit(tests.id('late visit'), pg_temp.la(-360, '22:00'), pg_temp.la(-360, '22:30'));
+update public.sessions set status = 'completed' where id = tests.id('late visit');
+create function pg_temp.visited() returns integer language sql as $$
+  select service_date - (tests.at(-360) at time zone 'America/Los_Angeles')::date from public.authorization_units where owner_id = tests.id('late visit') $$;
+create temporary table visited on commit drop as select pg_temp.visited() as day;
+update public.clients set time_zone = 'America/New_York' where id = tests.id('ida');
+select is(pg_temp.visited(), day + 1, 'a visit that was later than booked is of another day by itself') from visited;
 
 select * from finish();
 rollback;
