@@ -2271,4 +2271,248 @@ where true`,
     to: 'week.ends_at',
     tests: ['reports_on_the_seed.sql', 'reports_of_a_week.sql', 'reports_at_their_bounds.sql'],
   },
+
+  // --- What units follow, what wakes a slot, and bounds
+  {
+    name: 'an authorization that ends earlier keeps its units',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'update of approved_units, starts_on, ends_on, payer_id on',
+    to: 'update of approved_units, starts_on, payer_id on',
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'an authorization of another payer keeps its units',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'starts_on, ends_on, payer_id on public.authorizations',
+    to: 'starts_on, ends_on on public.authorizations',
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'a rule that ends earlier leaves its days as they were',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'update of payer_id, rounding, authorization_required, valid_from, valid_to',
+    to: 'update of payer_id, rounding, authorization_required, valid_from',
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'a rule for a code that begins later leaves its days as they were',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'is_covered, rounding, authorization_required, valid_from, valid_to',
+    to: 'is_covered, rounding, authorization_required, valid_to',
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'a closure that is changed wakes no slot',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: `create trigger d_wake_slots after update on public.organization_closures
+  referencing new table as changed_rows for each statement execute`,
+    to: `create trigger d_wake_slots after update on public.organization_closures
+  referencing new table as changed_rows for each statement when (false) execute`,
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'a hold that ran out takes units when they are counted anew',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: `    where hold.status = 'held' and batch.expires_at > clock_timestamp()
+      -- A hold that names`,
+    to: `    where hold.status = 'held'
+      -- A hold that names`,
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'a rule’s first day in the east is not counted anew',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: "case when tg_op = 'UPDATE' then old.valid_from end)::timestamptz - interval '1 day';",
+    to: "case when tg_op = 'UPDATE' then old.valid_from end)::timestamptz;",
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'a rule’s last evening is not counted anew',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: "  )::timestamptz + interval '2 days';",
+    to: '  )::timestamptz;',
+    tests: ['units_follow_every_change.sql'],
+  },
+  {
+    name: 'the first day of a limit is not limited',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: '      and service.service_date >= (of_limit.entry).valid_from',
+    to: '      and service.service_date > (of_limit.entry).valid_from',
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'what the payer who pays second authorized is not drawn',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: `      not service.was_covered or approval.payer_id is not distinct from service.payer_id
+      or private.covers(organization_id, service.client_id, approval.payer_id, service.service_date)`,
+    to: '      not service.was_covered or approval.payer_id is not distinct from service.payer_id',
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'a session does not move within a full limit',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: 'each.days, replaced_ids, as_of',
+    to: "each.days, '{}', as_of",
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'a limit of an authorization that warns refuses',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: "    if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then",
+    to: '    if uses[use].authorization_id = approval.id then',
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'a series that has all of its authorization does not move',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: 'approval_left[places[each]] - greatest(0, drawn[each] - own[each]);',
+    to: 'approval_left[places[each]] - drawn[each];',
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'a session that is handed over frees nothing',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: 'from unnest(missing) as kept where kept.resource_id = gone.resource_id',
+    to: 'from unnest(missing) as kept',
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'a quarter of an hour that is left of a slot is offered to nobody',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: "and upper(rest.during) >= lower(rest.during) + interval '15 minutes'",
+    to: "and upper(rest.during) > lower(rest.during) + interval '15 minutes'",
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'another zone of a therapist wakes no slot',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: 'where (changed.availability_hours, changed.time_zone) is distinct from (former.availability_hours, former.time_zone)',
+    to: 'where changed.availability_hours is distinct from former.availability_hours',
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'whoever has waited longest is not asked first',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: `order by candidate.priority, candidate.created_at, candidate.id
+  limit 1`,
+    to: `order by candidate.priority, candidate.id
+  limit 1`,
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'a slot of an archived room is offered to nobody',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: `room.id = slot.room_id and room.deleted_at is null
+  ) end;`,
+    to: `room.id = slot.room_id
+  ) end;`,
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'a note stays signed when the modifiers are corrected',
+    file: 'supabase/schemas/clinical/corrections.sql',
+    from: `session.cpt_code, session.cpt_modifiers, session.location_type,
+      visit.actual_start_time, visit.actual_end_time
+    ) is distinct from (
+      new.therapist_id, new.client_id, new.cpt_code, new.cpt_modifiers,`,
+    to: `session.cpt_code, session.location_type,
+      visit.actual_start_time, visit.actual_end_time
+    ) is distinct from (
+      new.therapist_id, new.client_id, new.cpt_code,`,
+    tests: ['correcting_a_visit.sql'],
+  },
+  {
+    name: 'a session that had begun is booked anew when its no-show is undone',
+    file: 'supabase/schemas/clinical/corrections.sql',
+    from: `      when wanted.undo = 'no_show' and exists (
+        select from public.session_visits as recorded
+        where recorded.organization_id = session.organization_id and recorded.session_id = session.id
+      ) then 'in_progress'
+`,
+    to: '',
+    tests: ['correcting_a_visit.sql'],
+  },
+  {
+    name: 'the days of a correction begin when the visit ended',
+    file: 'supabase/schemas/clinical/corrections.sql',
+    from: '    case when visit.actual_end_time is not null then visit.recorded_at else session.end_time end',
+    to: '    session.end_time',
+    tests: ['correcting_a_visit.sql'],
+  },
+  {
+    name: 'a version forgets why a visit was let overlap',
+    file: 'supabase/schemas/clinical/corrections.sql',
+    from: 'visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,',
+    to: 'visit.units, corrected.other_day_reason, corrected.overlap_reason, session.cpt_code,',
+    tests: ['correcting_who_was_there.sql'],
+  },
+  {
+    name: 'a therapist who was archived reads their calendar',
+    file: 'supabase/schemas/calendar_feed/calendar_feeds.sql',
+    from: `member.user_id and therapist.deleted_at is null
+  where member.organization_id = feed`,
+    to: `member.user_id
+  where member.organization_id = feed`,
+    tests: ['a_calendar_feed.sql'],
+  },
+  {
+    name: 'a hold that only touches a closing is let go',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: 'hold.start_time < upper(span) and hold.end_time > lower(span) as is_in',
+    to: 'hold.start_time <= upper(span) and hold.end_time >= lower(span) as is_in',
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'a session under way is cancelled by a closing',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: `      and session.status = 'scheduled'
+    order by session.start_time, session.id
+  );`,
+    to: `      and session.status in ('scheduled', 'in_progress')
+    order by session.start_time, session.id
+  );`,
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'somebody joins a group for longer than it lasts',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: `      and known.start_time = slot.start_time
+      and known.end_time = slot.end_time
+  );`,
+    to: `      and known.start_time = slot.start_time
+  );`,
+    tests: ['a_group_of_clients.sql'],
+  },
+  {
+    name: 'a place in a group that ran out stays taken',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: `      and hold.status = 'held'
+      and batch.expires_at > as_of
+  );`,
+    to: `      and hold.status = 'held'
+  );`,
+    tests: ['a_group_of_clients.sql'],
+  },
+  {
+    name: 'a user writes a session that ends beyond 730 days',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: "written.end_time > as_of + interval '730 days'",
+    to: "written.start_time > as_of + interval '730 days'",
+    tests: ['writing_sessions_directly.sql'],
+  },
+  {
+    name: 'a visit near midnight keeps its day when the zone changes',
+    file: 'supabase/schemas/payers/service_days.sql',
+    from: '          (coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time))',
+    to: '          (session.start_time, session.end_time)',
+    tests: ['the_day_of_service.sql'],
+  },
+  {
+    name: 'another zone of a client wakes no slot',
+    file: 'supabase/schemas/payers/service_days.sql',
+    from: `  perform private.wake_slots_of(of_organization, client_ids);
+`,
+    to: '',
+    tests: ['freed_slots_are_not_lost.sql'],
+  },
 ];
