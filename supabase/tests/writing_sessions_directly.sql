@@ -188,19 +188,17 @@ select is(pg_temp.put('service_role', id, 305, ''), '23505', 'a second row of on
 select is(pg_temp.upsert('service_role', (select batch_id from public.session_holds where id = booked), 305), '23505', 'nor one with the id of a hold''s batch') from there;
 select is_empty('select * from tests.broken_claims()', 'the claims are sound');
 
-<<<<<<< HEAD
 -- Lanes are derived. What cannot be lanes is refused in words, without a constraint's name.
 select is(tests.error('service_role', tests.insertion('bcba', 'ben', tests.at(90), tests.at(90, '11:00'), ', lanes', format(', %L', given.lanes))) ->> 'message',
   'lanes: are derived from the service, and never empty or without an end', 'no lanes ' || given.lanes)
 from (values ('{}'), ('{[1,)}'), ('{(,5)}')) as given (lanes);
-=======
+
 -- How far ahead a user books is told by when it ends.
 create function pg_temp.far(minutes integer) returns text language sql as $$
   select tests.error('admin', tests.insertion('rbt2', 'ben', now() + interval '730 days' - make_interval(mins => minutes), now() + interval '730 days' + interval '60 minutes' - make_interval(mins => minutes))) ->> 'message'
 $$;
 select matches(pg_temp.far(30), 'at most 730 days ahead', 'a session that ends half an hour beyond 730 days');
 select is(pg_temp.far(60), null, 'one that ends with them');
->>>>>>> ded9c76 (Stories: corrections, closings, groups, zones and feeds at their bounds; what planted mistakes had left unseen)
 
 select * from finish();
 rollback;
