@@ -2288,13 +2288,6 @@ where true`,
     tests: ['units_follow_every_change.sql'],
   },
   {
-    name: 'a rule that ends earlier leaves its days as they were',
-    file: 'supabase/schemas/payers/ledger.sql',
-    from: 'update of payer_id, rounding, authorization_required, valid_from, valid_to',
-    to: 'update of payer_id, rounding, authorization_required, valid_from',
-    tests: ['units_follow_every_change.sql'],
-  },
-  {
     name: 'a rule for a code that begins later leaves its days as they were',
     file: 'supabase/schemas/payers/ledger.sql',
     from: 'is_covered, rounding, authorization_required, valid_from, valid_to',
@@ -2384,13 +2377,6 @@ where true`,
     tests: ['freed_slots_are_not_lost.sql'],
   },
   {
-    name: 'another zone of a therapist wakes no slot',
-    file: 'supabase/schemas/booking/waitlist.sql',
-    from: 'where (changed.availability_hours, changed.time_zone) is distinct from (former.availability_hours, former.time_zone)',
-    to: 'where changed.availability_hours is distinct from former.availability_hours',
-    tests: ['freed_slots_are_not_lost.sql'],
-  },
-  {
     name: 'whoever has waited longest is not asked first',
     file: 'supabase/schemas/booking/waitlist.sql',
     from: `order by candidate.priority, candidate.created_at, candidate.id
@@ -2456,13 +2442,6 @@ where true`,
     tests: ['a_calendar_feed.sql'],
   },
   {
-    name: 'a hold that only touches a closing is let go',
-    file: 'supabase/schemas/booking/closures.sql',
-    from: 'hold.start_time < upper(span) and hold.end_time > lower(span) as is_in',
-    to: 'hold.start_time <= upper(span) and hold.end_time >= lower(span) as is_in',
-    tests: ['closing_the_clinic.sql'],
-  },
-  {
     name: 'a session under way is cancelled by a closing',
     file: 'supabase/schemas/booking/closures.sql',
     from: `      and session.status = 'scheduled'
@@ -2480,16 +2459,6 @@ where true`,
       and known.end_time = slot.end_time
   );`,
     to: `      and known.start_time = slot.start_time
-  );`,
-    tests: ['a_group_of_clients.sql'],
-  },
-  {
-    name: 'a place in a group that ran out stays taken',
-    file: 'supabase/schemas/booking/placement.sql',
-    from: `      and hold.status = 'held'
-      and batch.expires_at > as_of
-  );`,
-    to: `      and hold.status = 'held'
   );`,
     tests: ['a_group_of_clients.sql'],
   },
