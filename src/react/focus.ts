@@ -46,7 +46,8 @@ function successorOf({ element, areas, before }: Held): HTMLElement | null {
   if (same && isUsable(same)) return same;
   for (const area of areas) {
     if (!area.isConnected) continue;
-    if (area.matches('main, body')) return null;
+    // Of a page that is another now, the heading comes first, and not what is above it.
+    if (area.matches('main, body') || area.querySelector('main')) return null;
     const stops = controlsOf(area).filter(isStop);
     const previous = before.findLast((one) => area.contains(one) && isStop(one));
     const next = stops.find(

@@ -4,7 +4,16 @@ import { beforeEach, expect, it } from 'vitest';
 import { requestSessionHold } from '../../src/lib/index.ts';
 import type { Clinic } from '../functions/clinic.ts';
 import { clientOf } from '../lib/clinic.ts';
-import { book, describeInBrowser, openWebClinic, passTimeUntil, settled, sitDown } from './browser.ts';
+import {
+  book,
+  describeInBrowser,
+  openApp,
+  openWebClinic,
+  passTimeUntil,
+  settled,
+  signInOn,
+  sitDown,
+} from './browser.ts';
 import { on } from './days.ts';
 
 /** What has the focus: a session by its id, anything else by its words. */
@@ -121,6 +130,16 @@ describeInBrowser('the keyboard focus', () => {
     await expectFocus(page, 'Book');
     await page.keyboard.press('Escape');
     await expectFocus(page, 'New session');
+    await context.close();
+  });
+
+  it('begins at the page, not above it, after signing in', async () => {
+    const { page, context } = await openApp({ path });
+    await page.getByLabel('Email').focus();
+    await signInOn(page, clinic.rbt);
+    await settled(page);
+    const where = await page.evaluate("document.activeElement.closest('main') !== null");
+    expect(where).toBe(true);
     await context.close();
   });
 });
