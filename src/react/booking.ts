@@ -145,7 +145,10 @@ export function useBooking(
     });
   return {
     ...{ busy, error, refused, invalid, held },
-    isHoldOver: held !== null && (isLost || (held.secondsLeft() === 0 && !busy)),
+    // Asked anew at each look: whoever counts the seconds is drawn again, and this hook is not.
+    get isHoldOver() {
+      return held !== null && (isLost || (held.secondsLeft() === 0 && !busy));
+    },
     book: (request) => attempt(request, 'book'),
     hold: (request) => attempt(request, 'hold'),
     async confirm() {
