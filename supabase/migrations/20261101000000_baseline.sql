@@ -2396,10 +2396,15 @@ comment on function private.refuse_lanes() is
 grant execute on function private.refuse_lanes() to authenticated, service_role;
 
 create domain public.claimed_lanes as int4multirange
-  check (case when isempty(value) or lower_inf(value) or upper_inf(value) then private.refuse_lanes() else true end);
+  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
 comment on domain public.claimed_lanes is
-  'What of a client''s time a session, a hold or a claim takes. A domain: Postgres reads the checks of a table anew for '
-  'each statement. In public: REST names the types of the columns it writes, and its callers may not look into private.';
+  'What of a client''s time a hold or a claim takes. A domain: Postgres reads the checks of a table anew for each statement.';
+
+create domain public.session_lanes as int4multirange
+  check (case when isempty(value) or lower_inf(value) or upper_inf(value) then private.refuse_lanes() else true end);
+comment on domain public.session_lanes is
+  'What of a client''s time a session takes: as public.claimed_lanes, and refused in words, which costs a look-up in each '
+  'statement. In public: REST names the types of the columns it writes, and its callers may not look into private.';
 
 create table public.session_groups (
   organization_id uuid not null,
@@ -2467,7 +2472,7 @@ create table public.sessions (
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   -- Null, so that a direct write that gives none is known from one that wants none.
   cpt_modifiers text[] not null default nullif('{}'::text[], '{}') check (cardinality(cpt_modifiers) <= 4),
-  lanes public.claimed_lanes not null default '{[0,2147483647)}',
+  lanes public.session_lanes not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
