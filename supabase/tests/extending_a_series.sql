@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(81);
+select plan(87);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -293,6 +293,32 @@ do $$ begin perform tests.cancel('admin', jsonb_build_object('session_ids', json
   select id from public.sessions where series_id = (select id from mate) and start_time = tests.day(322))))); end $$;
 select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'a group goes on after one client has missed its last session') from mates;
 select is(tests.places(id, 300), '{300 10:00,308 10:00,315 10:00,329 10:00}', 'with that client') from mate;
+-- Of two changes of the length the last counts.
+create temporary table longer on commit drop as select tests.book_rule('bcba', 'cat', '{200,207}', '{"rule": "FREQ=WEEKLY", "count": 2}', jsonb_build_object(
+  'start_time', tests.day(200), 'end_time', tests.day(200, '11:00'))) as id;
+select tests.change(id, 'following', tests.day(200), '{"duration_minutes": 45}'), tests.change(id, 'following', tests.day(207), '{"duration_minutes": 75}') from longer;
+select tests.extend('admin', id, '{"count": 1}') from longer;
+select is((select array_agg(extract(epoch from end_time - start_time)::integer / 60 order by start_time) from public.sessions join longer on series_id = longer.id), '{45,75,75}', 'it goes on as long as it was changed last');
+
+-- A session that draws on two authorizations: to the end of the one that ends last.
+select tests.cover('cat', 'open'), tests.authorize('cat', '{97153}', 10, tests.day(230)::date, tests.day(260)::date), tests.authorize('cat', '{97153}', 40, tests.day(230)::date, tests.day(275)::date);
+create temporary table split on commit drop as select tests.book_rule('bcba', 'cat', '{240,247}', '{"rule": "FREQ=WEEKLY", "count": 2}', jsonb_build_object('cpt_code', '97153',
+  'start_time', tests.day(240), 'end_time', tests.day(240, '11:00'))) as id;
+select is(tests.extend('admin', id, '{"authorization_end": true}') ->> 'ok', 'true', 'two units are left of the first authorization, two are of the next') from split;
+select is(tests.places(id, 250), '{254 10:00,261 10:00,268 10:00,275 10:00}', 'it goes on to the last day of the next') from split;
+
+-- A series that nobody has gone on with for weeks: not on days that are over. In a zone where it is about noon, so that no midnight is near.
+create temporary table noon on commit drop as
+select name as zone, (now() at time zone name)::date + time '12:00' as civil from public.time_zones
+where (now() at time zone name)::time between '11:00' and '13:00' and name like 'Etc/GMT%' limit 1;
+insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, civil_start)
+select tests.id('clinic'), tests.id('resting'), tests.id('rbt2'), tests.id('ben'), 'FREQ=WEEKLY', zone, civil - interval '34 days' from noon;
+insert into public.sessions (organization_id, series_id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id('resting'), tests.id('rbt2'), tests.id('ben'), starts, starts + interval '1 hour', zone
+from noon cross join lateral (select (civil - weeks * interval '7 days' + interval '1 day') at time zone zone as starts from unnest('{4,5}'::integer[]) as weeks) as former;
+select is(tests.refused(tests.id('resting'), jsonb_build_object('until', civil::date + 731)), 'until: is more than 730 days ahead', 'not beyond 730 days') from noon;
+select is(tests.extend('admin', tests.id('resting'), '{"count": 1}') ->> 'ok', 'true', 'a series that has rested is extended');
+select is((select max(start_time) from public.sessions where series_id = tests.id('resting')), (civil + interval '1 day') at time zone zone, 'from its next day on') from noon;
 select is_empty('select * from tests.broken_claims()', 'the claims are sound at last');
 
 select * from finish();
