@@ -7518,7 +7518,8 @@ begin
 end
 $$;
 comment on function private.guard_coverage() is
-  'Trigger: an authorization, a coverage, a payer''s rule or a credential changes with its organization to itself.';
+  'Trigger: an authorization, a coverage, a payer''s rule, a credential or a version of a clinic''s own service code changes '
+  'with its organization to itself.';
 
 select private.write_alone('{authorizations,client_coverages,payer_rules,payer_code_rules}');
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
@@ -7688,7 +7689,7 @@ begin
     raise exception using
       errcode = 'restrict_violation',
       message = 'bookings of a client overlap that this change would no longer allow',
-      hint = 'Move or cancel one of each pair first. A rule or a coverage may also begin on a later day.';
+      hint = 'Move or cancel one of each pair first. A rule, a coverage or a version of a code may also begin on a later day.';
   end if;
   perform private.leave_booking(null, former);
 end
@@ -10712,7 +10713,7 @@ begin
     select row(
       hold, service.cpt_code, service.session_type, place.location_type,
       coalesce(item.cpt_modifiers, case
-        -- A move that names no code follows what its session has. Nobody asks for any but a payer, or a place.
+        -- private.moved_modifiers decides for a move that names no code. Nobody asks for any but a payer, or a place.
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
@@ -12997,22 +12998,24 @@ begin
   return (
     select coalesce(jsonb_agg(jsonb_build_object(
       'occurrenceIndex', conflict.number - 1, 'resource', 'client', 'blockedBy', 'session',
-      'startTime', private.iso(lower(conflict.overlap)), 'endTime', private.iso(upper(conflict.overlap)),
+      'startTime', private.iso(case when conflict.begins_within then conflict.start_time else conflict.next_starts end),
+      'endTime', private.iso(
+        least(conflict.end_time, case when conflict.begins_within then conflict.former_ends else conflict.next_ends end)
+      ),
       'sessionId', conflict.id
     ) order by conflict.number), '[]')
     from (
-      select distinct on (each.number) each.number, each.id, each.during * other.during as overlap
+      -- By their order: who recodes a thousand sessions of a client has a million pairs.
+      select each.*, coalesce(each.former_ends > each.start_time, false) as begins_within
       from (
-        select session.*, tstzrange(session.start_time, session.end_time, '[)') as during, row_number() over () as number
-        from unnest(changed) as session
+        select session.id, session.start_time, session.end_time, session.number,
+          max(session.end_time) over (in_order rows between unbounded preceding and 1 preceding) as former_ends,
+          lead(session.start_time) over in_order as next_starts, lead(session.end_time) over in_order as next_ends
+        from (select given.*, row_number() over () as number from unnest(changed) as given) as session
+        window in_order as (partition by session.client_id order by session.start_time, session.id)
       ) as each
-      join (
-        select session.*, tstzrange(session.start_time, session.end_time, '[)') as during from unnest(changed) as session
-      ) as other
-        on other.client_id = each.client_id and other.id <> each.id
-        and other.during && each.during and other.lanes && each.lanes
-      order by each.number, other.start_time, other.id
     ) as conflict
+    where conflict.begins_within or conflict.next_starts < conflict.end_time
   );
 end
 $$;
@@ -13073,7 +13076,10 @@ begin
         cause.conflicts := coalesce(written.conflicts, '[]') || (
           select coalesce(jsonb_agg(item.value), '[]')
           from jsonb_array_elements(private.conflicts_between(changed)) as item (value)
-          where not coalesce(written.conflicts, '[]') @> jsonb_build_array(jsonb_build_object('sessionId', item.value -> 'sessionId'))
+          where not exists (
+            select from jsonb_array_elements(written.conflicts) as told (value)
+            where told.value ->> 'sessionId' = item.value ->> 'sessionId'
+          )
         );
     end;
   end if;
@@ -13476,7 +13482,26 @@ end
 $$;
 comment on function private.wake_for_rules() is
   'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, a payer''s other rule, a client who '
-  'comes on a caseload, and a member who renders again may open time that could not be offered.';
+  'comes on a caseload, and a member who is added may open time that could not be offered.';
+
+create function private.wake_for_role()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct changed.organization_id
+    from changed_rows as changed
+    left join old_rows as former on former.organization_id = changed.organization_id and former.user_id = changed.user_id
+    where changed.role is distinct from former.role
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_role() is
+  'Trigger: a member with another role may render again, which may open time that could not be offered.';
 
 create function private.wake_for_extra_hours()
 returns trigger
@@ -13530,21 +13555,48 @@ begin
   return null;
 end
 $$;
-comment on function private.wake_for_codes() is
-  'Trigger: a code that is entered, goes on, or may be rendered by others may open time that could not be offered.';
+comment on function private.wake_for_codes() is 'Trigger: a code that is entered may open time that could not be offered.';
 
-create function private.wake_for_client()
+create function private.wake_for_changed_codes()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-  perform private.wake_slots(array[new.organization_id]);
+  perform private.wake_slots(array(
+    select distinct slot.organization_id
+    from private.freed_slots as slot
+    join changed_rows as changed on coalesce(changed.organization_id, slot.organization_id) = slot.organization_id
+    join old_rows as former on former.id = changed.id
+    where (changed.levels, changed.min_clients, changed.max_clients, changed.valid_to)
+      is distinct from (former.levels, former.min_clients, former.max_clients, former.valid_to)
+  ));
   return null;
 end
 $$;
-comment on function private.wake_for_client() is 'Trigger: a client who is restored may have what could not be offered to them.';
+comment on function private.wake_for_changed_codes() is
+  'Trigger: a code that goes on, is for other numbers of clients, or may be rendered by others may open time that could not '
+  'be offered.';
+
+create function private.wake_for_restored()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct changed.organization_id
+    from changed_rows as changed
+    join old_rows as former on former.organization_id = changed.organization_id and former.id = changed.id
+    where changed.deleted_at is null and former.deleted_at is not null
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_restored() is
+  'Trigger: clients who are restored may have what could not be offered to them.';
 
 create trigger d_wake_slots after update on public.organization_closures
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
@@ -13558,16 +13610,17 @@ create trigger d_wake_slots_for_extra_hours after insert on public.availability_
   referencing new table as changed_rows for each statement execute function private.wake_for_extra_hours();
 create trigger d_wake_slots after update on public.therapists
   referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_hours();
-create trigger d_wake_slots after update of deleted_at on public.clients
-  for each row when (new.deleted_at is null and old.deleted_at is not null) execute function private.wake_for_client();
+create trigger d_wake_slots after update on public.clients
+  referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_restored();
 create trigger d_wake_slots_for_inserted after insert on public.caseloads
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
 create trigger d_wake_slots after update on public.memberships
-  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+  referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_role();
 create trigger d_wake_slots_for_inserted after insert on public.memberships
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
 create trigger d_wake_slots after update on public.service_codes
-  referencing new table as changed_rows for each statement execute function private.wake_for_codes();
+  referencing old table as old_rows new table as changed_rows for each statement
+  execute function private.wake_for_changed_codes();
 create trigger d_wake_slots_for_inserted after insert on public.service_codes
   referencing new table as changed_rows for each statement execute function private.wake_for_codes();
 -- A new limit only takes; any other rule of a payer may also give.
@@ -20167,7 +20220,7 @@ select private.publish('own_therapists',
   'Row-level security hides no columns, so parents read this rather than the table, which has more.'
 );
 
-create function private.outside_hours(organization_id uuid, therapist_id uuid)
+create function private.outside_hours(organization_id uuid, therapist_id uuid, as_of timestamptz)
 returns tstzmultirange
 language plpgsql
 stable
@@ -20178,13 +20231,13 @@ declare
     select tstzrange(session.start_time, session.end_time, '[)')
     from public.sessions as session
     where session.organization_id = outside_hours.organization_id and session.therapist_id = outside_hours.therapist_id
-      and session.status = 'scheduled' and session.start_time > clock_timestamp()
+      and session.status = 'scheduled' and session.start_time > as_of
     union
     select tstzrange(hold.start_time, hold.end_time, '[)')
     from public.hold_batches as batch
     join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
     where batch.organization_id = outside_hours.organization_id and batch.therapist_id = outside_hours.therapist_id
-      and batch.expires_at > clock_timestamp() and hold.status = 'held'
+      and batch.expires_at > as_of and hold.status = 'held'
   );
 begin
   return (
@@ -20194,7 +20247,7 @@ begin
   );
 end
 $$;
-comment on function private.outside_hours(uuid, uuid) is
+comment on function private.outside_hours(uuid, uuid, timestamptz) is
   'The parts of a therapist''s sessions to come and live holds that lie outside their weekly and extra hours.';
 
 create function private.set_availability_hours(
@@ -20210,6 +20263,7 @@ declare
   wanted uuid := coalesce(set_availability_hours.therapist_id, actor.user_id);
   hours jsonb := nullif(set_availability_hours.availability_hours, 'null');
   changed uuid;
+  as_of timestamptz;
   outside tstzmultirange;
   touched_ids uuid[];
 begin
@@ -20233,7 +20287,9 @@ begin
       actor, 'therapist.refused', array[wanted], 'FORBIDDEN', 'You may not change this therapist''s hours.'
     );
   end if;
-  outside := private.outside_hours(actor.organization_id, changed);
+  -- One moment for what is counted: a session may begin, or a hold run out, meanwhile.
+  as_of := clock_timestamp();
+  outside := private.outside_hours(actor.organization_id, changed, as_of);
   touched_ids := array(
     select session.id
     from unnest(private.sessions_to_come(actor.organization_id, changed, null, null)) with ordinality as named (id, position)
@@ -20245,7 +20301,7 @@ begin
     jsonb_build_object(
       'therapistId', changed, 'availabilityHours', hours,
       'touched', cardinality(touched_ids), 'touchedSessionIds', to_jsonb(touched_ids[1:100])
-    ) || (private.held_in(actor.organization_id, changed, outside, clock_timestamp()) - 'keys')
+    ) || (private.held_in(actor.organization_id, changed, outside, as_of) - 'keys')
   );
 end
 $$;
@@ -23248,14 +23304,19 @@ begin
             -- A day is local somewhere.
             and session.start_time > code.valid_from::timestamptz - interval '1 day'
             and session.status not in ('cancelled', 'no_show')
-            and (session.cpt_code = code.code
-              or session.cpt_code is null and lower(btrim(session.session_type)) = code.session_type)
+            -- Also without a code: as which it is billed by now, as the ledger asks.
+            and (session.cpt_code = code.code or session.cpt_code is null and private.billed_code_at(
+              session.organization_id, session.client_id, null, session.session_type, session.start_time
+            ) = code.code)
         ) or exists (
           select from public.session_holds as hold
           join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+          left join public.sessions as moved
+            on moved.organization_id = hold.organization_id and moved.id = hold.session_id
           where hold.organization_id = client.organization_id and hold.client_id = client.id and hold.status = 'held'
-            and (batch.cpt_code = code.code
-              or batch.cpt_code is null and lower(btrim(batch.session_type)) = code.session_type)
+            and coalesce(batch.cpt_code, moved.cpt_code, private.billed_code_at(
+              hold.organization_id, hold.client_id, null, coalesce(batch.session_type, moved.session_type), hold.start_time
+            )) = code.code
         )
       )
     order by client.id
@@ -23263,8 +23324,8 @@ begin
 end
 $$;
 comment on function private.clients_of_code(uuid, public.service_codes) is
-  'Clients with a payer who have something booked, rendered or held of this code, or of the session type that means it, since '
-  'the version''s first day.';
+  'Clients with a payer who have something booked, rendered or held that is billed as this code since the version''s first '
+  'day: by its code, by its session type, or as what names neither.';
 
 create function private.recount_after_code()
 returns trigger
@@ -23283,9 +23344,10 @@ begin
     where known.id = new.organization_id or new.organization_id is null
     order by known.id
   loop
+    -- First alone, then read: what is booked meanwhile of everybody's code would be missed.
+    perform private.take_row_organization(organization.id, tg_table_name);
     client_ids := private.clients_of_code(organization.id, new);
     continue when client_ids = '{}';
-    perform private.take_row_organization(organization.id, tg_table_name);
     if new.session_type is not null then
       perform private.relane_clients(organization.id, client_ids);
     end if;

@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(67);
+select plan(71);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -317,7 +317,12 @@ from (values
     select %L, %L, '97156', day, day from unnest('{2019-01-01,2019-01-02}'::date[]) as day $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
   (13, 'rules of a payer for two services at once', format($$ insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
     select %L, %L, code, '97154', true, '2019-01-01' from unnest('{97151,97153}'::text[]) as code $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
-  (14, 'and changes of these', format($$ update public.payer_concurrency_rules set allowed = not allowed where organization_id = %L and payer_id = %L $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1')
+  (14, 'and changes of these', format($$ update public.payer_concurrency_rules set allowed = not allowed where organization_id = %L and payer_id = %L $$, tests.id('clinic'), tests.id('strict')), '84: 1, 85: 1'),
+  (15, 'permissions of a member wake none', format($$ update public.memberships set permissions = '{billing}' where organization_id = %L $$, tests.id('clinic')), null),
+  (16, 'nor does what a code is called', format($$ update public.service_codes set description = 'Other skills' where organization_id = %L $$, tests.id('clinic')), null),
+  (17, 'who may render it does', format($$ update public.service_codes set levels = '{qhp}' where organization_id = %L $$, tests.id('clinic')), '84: 1, 85: 1'),
+  (18, 'clients who are restored wake each slot once', format($$ update public.clients set deleted_at = now() where organization_id = %1$L and id in (%2$L, %3$L);
+    update public.clients set deleted_at = null where organization_id = %1$L and id in (%2$L, %3$L) $$, tests.id('clinic'), tests.id('cat'), tests.id('dan')), '84: 1, 85: 1')
 ) as try (position, name, statement, expected) order by position;
 -- Another zone gives a client's services other days, which may be authorized.
 select pg_temp.wait('eve');

@@ -1,7 +1,7 @@
 -- A code has a first and a last day, and a clinic may have codes of its own. Nothing is written under a code that is unknown
 -- or not valid on its day; what is booked beyond a code's end is listed.
 begin;
-select plan(55);
+select plan(60);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -108,6 +108,27 @@ select is_empty('select * from tests.broken_claims()', 'and its claims');
 select is(tests.error('service_role', format('update public.service_codes set %I = %L where organization_id = %L and code = %L', kept.of_column, kept.value, tests.id('clinic'), 'H0031')) ->> 'code', '23514',
   kept.of_column || ' of a version stays')
 from (values ('code', 'H0032'), ('unit_minutes', '30'), ('session_type', 'chat'), ('valid_from', '2021-01-01'), ('ordinal', '77'), ('organization_id', tests.id('other clinic')::text)) as kept (of_column, value);
+
+-- So does what names no code: a type goes on to mean its last code, whose next version need not name the type.
+select tests.cover('ann', 'open');
+insert into public.service_codes (organization_id, code, description, levels, session_type, valid_from) values (tests.id('clinic'), 'H2021', 'Coaching', '{qhp}', 'coaching', '2020-01-01');
+select tests.authorize(client, 'H2021', 40) from unnest('{ann,ben}'::text[]) as client;
+select pg_temp.booked('{"session_type": "Coaching"}', 24);
+select tests.confirm('admin', tests.confirmation(held, 'bcba', 'ann')) from tests.hold('admin', tests.request('bcba', 'ann', tests.at(10), 60, '{"session_type": "Coaching"}')) as held;
+select tests.hold('admin', tests.request('bcba', 'ann', tests.at(25), 60, jsonb_build_object('session_id', (
+  select id from public.sessions where client_id = tests.id('ann') and start_time = tests.at(10)))));
+create function pg_temp.coached() returns text language sql as $$ select tests.balance('ben', 'H2021') || ' ' || tests.balance('ann', 'H2021') $$;
+select is(pg_temp.coached(), '0/4/0/36 0/4/0/36', 'an hour of a type is four units, and no more when it moves');
+update public.service_codes set valid_to = tests.at(15)::date where organization_id = tests.id('clinic') and code = 'H2021';
+insert into public.service_codes (organization_id, code, description, levels, unit_minutes, valid_from) values (tests.id('clinic'), 'H2021', 'Coaching', '{qhp}', 10, tests.at(16)::date);
+select is(pg_temp.coached(), '0/6/0/34 0/4/2/34', 'six of the next version, and a move from a day of the former takes the other two');
+update public.service_codes set valid_to = tests.at(17)::date where organization_id = tests.id('clinic') and code = 'H2021' and unit_minutes = 10;
+select is(pg_temp.coached(), '0/4/0/36 0/4/0/36', 'four again once that version ends before them');
+select pg_temp.booked('{"session_type": "chat"}', 26);
+select is(tests.balance('ben'), '0/4/0/36', 'what is booked as treatment, for want of a code,');
+update public.service_codes set valid_to = tests.at(15)::date where organization_id is null and code = '97153';
+insert into public.service_codes (code, description, levels, unit_minutes, valid_from) values ('97153', 'Treatment', '{technician,qhp}', 30, tests.at(16)::date);
+select is(tests.balance('ben'), '0/2/0/38', 'follows another version of that');
 
 select * from finish();
 rollback;

@@ -100,7 +100,7 @@ select is(
   (select tests.error_code('postgres', format('select tests.cover(%L, %L, 2)', 'ann', 'strict'))), '23001',
   'a second payer who forbids the pair is refused while bookings overlap'
 );
-select is(tests.error('postgres', format('select tests.cover(%L, %L, 2)', 'ann', 'strict')) ->> 'hint', 'Move or cancel one of each pair first. A rule or a coverage may also begin on a later day.', 'and its hint fits a new zone as well');
+select is(tests.error('postgres', format('select tests.cover(%L, %L, 2)', 'ann', 'strict')) ->> 'hint', 'Move or cancel one of each pair first. A rule, a coverage or a version of a code may also begin on a later day.', 'and its hint fits a new zone as well');
 update public.sessions set status = 'cancelled' where client_id = tests.id('ann') and cpt_code = '97155';
 select is(
   (select tests.error_code('postgres', format('select tests.cover(%L, %L, 2)', 'ann', 'strict'))), '23001', 'as long as one of them is held, too'

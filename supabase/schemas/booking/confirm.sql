@@ -262,7 +262,7 @@ begin
     select row(
       hold, service.cpt_code, service.session_type, place.location_type,
       coalesce(item.cpt_modifiers, case
-        -- A move that names no code follows what its session has. Nobody asks for any but a payer, or a place.
+        -- private.moved_modifiers decides for a move that names no code. Nobody asks for any but a payer, or a place.
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(

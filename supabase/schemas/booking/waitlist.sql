@@ -359,7 +359,26 @@ end
 $$;
 comment on function private.wake_for_rules() is
   'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, a payer''s other rule, a client who '
-  'comes on a caseload, and a member who renders again may open time that could not be offered.';
+  'comes on a caseload, and a member who is added may open time that could not be offered.';
+
+create function private.wake_for_role()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct changed.organization_id
+    from changed_rows as changed
+    left join old_rows as former on former.organization_id = changed.organization_id and former.user_id = changed.user_id
+    where changed.role is distinct from former.role
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_role() is
+  'Trigger: a member with another role may render again, which may open time that could not be offered.';
 
 create function private.wake_for_extra_hours()
 returns trigger
@@ -413,21 +432,48 @@ begin
   return null;
 end
 $$;
-comment on function private.wake_for_codes() is
-  'Trigger: a code that is entered, goes on, or may be rendered by others may open time that could not be offered.';
+comment on function private.wake_for_codes() is 'Trigger: a code that is entered may open time that could not be offered.';
 
-create function private.wake_for_client()
+create function private.wake_for_changed_codes()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-  perform private.wake_slots(array[new.organization_id]);
+  perform private.wake_slots(array(
+    select distinct slot.organization_id
+    from private.freed_slots as slot
+    join changed_rows as changed on coalesce(changed.organization_id, slot.organization_id) = slot.organization_id
+    join old_rows as former on former.id = changed.id
+    where (changed.levels, changed.min_clients, changed.max_clients, changed.valid_to)
+      is distinct from (former.levels, former.min_clients, former.max_clients, former.valid_to)
+  ));
   return null;
 end
 $$;
-comment on function private.wake_for_client() is 'Trigger: a client who is restored may have what could not be offered to them.';
+comment on function private.wake_for_changed_codes() is
+  'Trigger: a code that goes on, is for other numbers of clients, or may be rendered by others may open time that could not '
+  'be offered.';
+
+create function private.wake_for_restored()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.wake_slots(array(
+    select distinct changed.organization_id
+    from changed_rows as changed
+    join old_rows as former on former.organization_id = changed.organization_id and former.id = changed.id
+    where changed.deleted_at is null and former.deleted_at is not null
+  ));
+  return null;
+end
+$$;
+comment on function private.wake_for_restored() is
+  'Trigger: clients who are restored may have what could not be offered to them.';
 
 create trigger d_wake_slots after update on public.organization_closures
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
@@ -441,16 +487,17 @@ create trigger d_wake_slots_for_extra_hours after insert on public.availability_
   referencing new table as changed_rows for each statement execute function private.wake_for_extra_hours();
 create trigger d_wake_slots after update on public.therapists
   referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_hours();
-create trigger d_wake_slots after update of deleted_at on public.clients
-  for each row when (new.deleted_at is null and old.deleted_at is not null) execute function private.wake_for_client();
+create trigger d_wake_slots after update on public.clients
+  referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_restored();
 create trigger d_wake_slots_for_inserted after insert on public.caseloads
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
 create trigger d_wake_slots after update on public.memberships
-  referencing new table as changed_rows for each statement execute function private.wake_for_rules();
+  referencing old table as old_rows new table as changed_rows for each statement execute function private.wake_for_role();
 create trigger d_wake_slots_for_inserted after insert on public.memberships
   referencing new table as changed_rows for each statement execute function private.wake_for_rules();
 create trigger d_wake_slots after update on public.service_codes
-  referencing new table as changed_rows for each statement execute function private.wake_for_codes();
+  referencing old table as old_rows new table as changed_rows for each statement
+  execute function private.wake_for_changed_codes();
 create trigger d_wake_slots_for_inserted after insert on public.service_codes
   referencing new table as changed_rows for each statement execute function private.wake_for_codes();
 -- A new limit only takes; any other rule of a payer may also give.

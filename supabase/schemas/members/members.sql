@@ -427,7 +427,7 @@ select private.publish('own_therapists',
   'Row-level security hides no columns, so parents read this rather than the table, which has more.'
 );
 
-create function private.outside_hours(organization_id uuid, therapist_id uuid)
+create function private.outside_hours(organization_id uuid, therapist_id uuid, as_of timestamptz)
 returns tstzmultirange
 language plpgsql
 stable
@@ -438,13 +438,13 @@ declare
     select tstzrange(session.start_time, session.end_time, '[)')
     from public.sessions as session
     where session.organization_id = outside_hours.organization_id and session.therapist_id = outside_hours.therapist_id
-      and session.status = 'scheduled' and session.start_time > clock_timestamp()
+      and session.status = 'scheduled' and session.start_time > as_of
     union
     select tstzrange(hold.start_time, hold.end_time, '[)')
     from public.hold_batches as batch
     join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
     where batch.organization_id = outside_hours.organization_id and batch.therapist_id = outside_hours.therapist_id
-      and batch.expires_at > clock_timestamp() and hold.status = 'held'
+      and batch.expires_at > as_of and hold.status = 'held'
   );
 begin
   return (
@@ -454,7 +454,7 @@ begin
   );
 end
 $$;
-comment on function private.outside_hours(uuid, uuid) is
+comment on function private.outside_hours(uuid, uuid, timestamptz) is
   'The parts of a therapist''s sessions to come and live holds that lie outside their weekly and extra hours.';
 
 create function private.set_availability_hours(
@@ -470,6 +470,7 @@ declare
   wanted uuid := coalesce(set_availability_hours.therapist_id, actor.user_id);
   hours jsonb := nullif(set_availability_hours.availability_hours, 'null');
   changed uuid;
+  as_of timestamptz;
   outside tstzmultirange;
   touched_ids uuid[];
 begin
@@ -493,7 +494,9 @@ begin
       actor, 'therapist.refused', array[wanted], 'FORBIDDEN', 'You may not change this therapist''s hours.'
     );
   end if;
-  outside := private.outside_hours(actor.organization_id, changed);
+  -- One moment for what is counted: a session may begin, or a hold run out, meanwhile.
+  as_of := clock_timestamp();
+  outside := private.outside_hours(actor.organization_id, changed, as_of);
   touched_ids := array(
     select session.id
     from unnest(private.sessions_to_come(actor.organization_id, changed, null, null)) with ordinality as named (id, position)
@@ -505,7 +508,7 @@ begin
     jsonb_build_object(
       'therapistId', changed, 'availabilityHours', hours,
       'touched', cardinality(touched_ids), 'touchedSessionIds', to_jsonb(touched_ids[1:100])
-    ) || (private.held_in(actor.organization_id, changed, outside, clock_timestamp()) - 'keys')
+    ) || (private.held_in(actor.organization_id, changed, outside, as_of) - 'keys')
   );
 end
 $$;

@@ -21,14 +21,19 @@ begin
             -- A day is local somewhere.
             and session.start_time > code.valid_from::timestamptz - interval '1 day'
             and session.status not in ('cancelled', 'no_show')
-            and (session.cpt_code = code.code
-              or session.cpt_code is null and lower(btrim(session.session_type)) = code.session_type)
+            -- Also without a code: as which it is billed by now, as the ledger asks.
+            and (session.cpt_code = code.code or session.cpt_code is null and private.billed_code_at(
+              session.organization_id, session.client_id, null, session.session_type, session.start_time
+            ) = code.code)
         ) or exists (
           select from public.session_holds as hold
           join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+          left join public.sessions as moved
+            on moved.organization_id = hold.organization_id and moved.id = hold.session_id
           where hold.organization_id = client.organization_id and hold.client_id = client.id and hold.status = 'held'
-            and (batch.cpt_code = code.code
-              or batch.cpt_code is null and lower(btrim(batch.session_type)) = code.session_type)
+            and coalesce(batch.cpt_code, moved.cpt_code, private.billed_code_at(
+              hold.organization_id, hold.client_id, null, coalesce(batch.session_type, moved.session_type), hold.start_time
+            )) = code.code
         )
       )
     order by client.id
@@ -36,8 +41,8 @@ begin
 end
 $$;
 comment on function private.clients_of_code(uuid, public.service_codes) is
-  'Clients with a payer who have something booked, rendered or held of this code, or of the session type that means it, since '
-  'the version''s first day.';
+  'Clients with a payer who have something booked, rendered or held that is billed as this code since the version''s first '
+  'day: by its code, by its session type, or as what names neither.';
 
 create function private.recount_after_code()
 returns trigger
@@ -56,9 +61,10 @@ begin
     where known.id = new.organization_id or new.organization_id is null
     order by known.id
   loop
+    -- First alone, then read: what is booked meanwhile of everybody's code would be missed.
+    perform private.take_row_organization(organization.id, tg_table_name);
     client_ids := private.clients_of_code(organization.id, new);
     continue when client_ids = '{}';
-    perform private.take_row_organization(organization.id, tg_table_name);
     if new.session_type is not null then
       perform private.relane_clients(organization.id, client_ids);
     end if;

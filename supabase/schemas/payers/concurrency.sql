@@ -100,7 +100,7 @@ begin
     raise exception using
       errcode = 'restrict_violation',
       message = 'bookings of a client overlap that this change would no longer allow',
-      hint = 'Move or cancel one of each pair first. A rule or a coverage may also begin on a later day.';
+      hint = 'Move or cancel one of each pair first. A rule, a coverage or a version of a code may also begin on a later day.';
   end if;
   perform private.leave_booking(null, former);
 end

@@ -531,7 +531,8 @@ begin
 end
 $$;
 comment on function private.guard_coverage() is
-  'Trigger: an authorization, a coverage, a payer''s rule or a credential changes with its organization to itself.';
+  'Trigger: an authorization, a coverage, a payer''s rule, a credential or a version of a clinic''s own service code changes '
+  'with its organization to itself.';
 
 select private.write_alone('{authorizations,client_coverages,payer_rules,payer_code_rules}');
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
