@@ -1,6 +1,6 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(58);
+select plan(59);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
@@ -109,6 +109,15 @@ from (values ('asked', null::jsonb), ('overridden', '{"reason": "The family pays
 select is(answer ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', name) from story where name like 'twice %';
 select is((select jsonb_agg(item.value -> 'sessionId') from jsonb_array_elements(answer -> 'conflicts') as item (value)) @> (select jsonb_agg(named.answer) from story as named where named.name in ('beside', 'guidance')),
   true, 'both sessions are named, ' || name) from story where name like 'twice %';
+select is(
+  (select string_agg(format('%s %s-%s', item.value ->> 'occurrenceIndex', substr(item.value ->> 'startTime', 12, 5), substr(item.value ->> 'endTime', 12, 5)), ', ' order by item.position)
+    from jsonb_array_elements(private.conflicts_between(array(
+      select jsonb_populate_record(null::public.sessions, jsonb_build_object('id', gen_random_uuid(), 'client_id', tests.id(given.client),
+        'start_time', format('2026-03-02T%s:00Z', given.starts), 'end_time', format('2026-03-02T%s:00Z', given.ends)))
+      from (values ('ben', '08', '12'), ('ben', '09', '10'), ('ann', '09', '10'), ('ben', '11', '13'), ('ben', '13', '14')) as given (client, starts, ends)
+      order by given.starts, given.client desc
+    ))) with ordinality as item (value, position)),
+  '0 09:00-10:00, 1 09:00-10:00, 3 11:00-12:00', 'each with the time it shares: with one that began before and goes on, or with the next');
 
 -- Who, and when not
 select is(pg_temp.recode('rbt', '{third}', '97155') ->> 'code', 'FORBIDDEN', 'nobody recodes another therapist''s session');
