@@ -9,6 +9,7 @@ describe('a failed call of the database', () => {
     ['57P03', 'a database that is starting'],
     ['08006', 'a connection that was lost'],
     ['25006', 'a database that only reads for now'],
+    ['53000', 'something that is used up'],
     ['53100', 'a disk that is full'],
     ['53200', 'no memory left'],
     ['53300', 'no connection left'],
@@ -18,9 +19,12 @@ describe('a failed call of the database', () => {
     expect(isBusy(code, 500)).toBe(true);
   });
 
-  it.each(['', '23505', '22P02', '25001', '42501', '42883', 'P0001', 'PGRST202'])('%j may not', (code) => {
-    expect(isBusy(code, 500)).toBe(false);
-  });
+  it.each(['', '23505', '22P02', '25001', '42501', '42883', '53400', 'P0001', 'PGRST202'])(
+    '%j may not',
+    (code) => {
+      expect(isBusy(code, 500)).toBe(false);
+    },
+  );
 
   it.each([0, 408, 429, 502, 503, 504])('the status %i alone may be repeated', (status) => {
     expect(isBusy('', status)).toBe(true);

@@ -1,8 +1,9 @@
 /** What means "not now, try again", whoever says it. */
 
 /**
- * SQLSTATEs and PostgREST codes: locks, timeouts, shutdowns, no connection, a disk that fails (58030), a database that only
- * reads for now (25006), as a platform makes it when its disk is nearly full or another server takes over.
+ * SQLSTATEs and PostgREST codes: locks, timeouts, shutdowns, no connection, no disk, memory or connections left (53000 to
+ * 53300, without 53400: a configured limit is met again by each repetition), a disk that fails (58030), a database that
+ * only reads for now (25006), as a platform makes it when its disk is nearly full or another server takes over.
  */
 const BUSY_CODES = new Set([
   '55P03',
@@ -12,6 +13,10 @@ const BUSY_CODES = new Set([
   '57P01',
   '57P02',
   '57P03',
+  '53000',
+  '53100',
+  '53200',
+  '53300',
   '58030',
   '25006',
   'PGRST000',
@@ -19,8 +24,8 @@ const BUSY_CODES = new Set([
   'PGRST002',
   'PGRST003',
 ]);
-/** Whole classes: lost connections; no disk, memory or connections left. */
-const BUSY_CLASSES = ['08', '53'];
+/** Lost connections. */
+const BUSY_CLASS = '08';
 const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
 
 /**
@@ -30,7 +35,5 @@ const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
  * @param status - the HTTP status; 0 when no answer came
  */
 export function isBusy(code: string, status: number): boolean {
-  return (
-    BUSY_CODES.has(code) || BUSY_CLASSES.some((start) => code.startsWith(start)) || BUSY_STATUSES.has(status)
-  );
+  return BUSY_CODES.has(code) || code.startsWith(BUSY_CLASS) || BUSY_STATUSES.has(status);
 }
