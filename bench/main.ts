@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import pg from 'pg';
+import { readOptions } from '../local/options.ts';
 import { startStack } from '../local/stack.ts';
 import {
   firstCalls,
@@ -27,13 +28,15 @@ import { neverAnalysed } from './unanalysed.ts';
 import { weekUnderRls } from './week.ts';
 import { createWorld, grow, SIZE } from './world.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    instructions: { type: 'boolean', default: false },
-    check: { type: 'boolean', default: false },
-  },
-});
+const { values: options } = readOptions(() =>
+  parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      instructions: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
+    },
+  }),
+);
 const report = new Report();
 
 if (options.instructions) {

@@ -24,3 +24,29 @@ export function numberOption(
     );
   return number;
 }
+
+/**
+ * One of the names that an option may give.
+ *
+ * @param option - its name, such as `--plant`
+ * @param text - what was given
+ * @param names - all that it may be
+ * @throws Error in one line that names the option
+ */
+export function nameOption(option: string, text: string, names: string[]): string {
+  if (!names.includes(text)) throw new Error(`${option} must be one of ${names.join(', ')}, not "${text}"`);
+  return text;
+}
+
+/**
+ * What a command makes of its options. A mistake in them is said in its one line and ends the command with 2: 1 often
+ * means that the command ran and found something.
+ */
+export function readOptions<Read>(read: () => Read): Read {
+  try {
+    return read();
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exit(2);
+  }
+}

@@ -8,6 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { parse } from 'smol-toml';
+import { readOptions } from '../local/options.ts';
 import { parseMasterKeys } from '../supabase/functions/_shared/master-keys.ts';
 
 const supabase = fileURLToPath(new URL('../supabase', import.meta.url));
@@ -50,7 +51,7 @@ async function secrets(env: NodeJS.ProcessEnv): Promise<string[]> {
   return problems;
 }
 
-const { values } = parseArgs({ options: { 'project-ref': { type: 'string' } } });
+const { values } = readOptions(() => parseArgs({ options: { 'project-ref': { type: 'string' } } }));
 const linked =
   values['project-ref'] ?? (await readFile(`${supabase}/.temp/project-ref`, 'utf8').catch(() => '')).trim();
 const problems = [

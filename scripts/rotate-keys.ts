@@ -23,7 +23,7 @@ import {
   parseMasterKeys,
   rewrapDataKey,
 } from '../supabase/functions/_shared/master-keys.ts';
-import { connectAsOwner } from './owner-database.ts';
+import { connectAsOwner, ownerAddress } from './owner-database.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -203,12 +203,13 @@ async function main(): Promise<void> {
       organization: { type: 'string' },
     },
   });
-  const { DATABASE_URL, PHI_MASTER_KEYS, PHI_MASTER_KEY_ID } = process.env;
+  const { PHI_MASTER_KEYS, PHI_MASTER_KEY_ID } = process.env;
   const { organization } = values;
   if (organization !== undefined && !UUID.test(organization))
     throw new Error(`--organization must be the id of an organization, a UUID, not "${organization}"`);
+  const address = ownerAddress();
   const masters = await parseMasterKeys(PHI_MASTER_KEYS, PHI_MASTER_KEY_ID);
-  if (masters.hasDevelopmentKey && !isLocal(DATABASE_URL ?? ''))
+  if (masters.hasDevelopmentKey && !isLocal(address))
     throw new Error('The development master key is public: take it out of PHI_MASTER_KEYS.');
 
   const client = await connectAsOwner();

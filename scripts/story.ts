@@ -8,15 +8,18 @@
 import { watch } from 'node:fs';
 import { parseArgs } from 'node:util';
 import colors from 'picocolors';
+import { readOptions } from '../local/options.ts';
 import { projectRoot } from '../local/settings.ts';
 import { type Stack, startStack } from '../local/stack.ts';
 import { installStoryHelpers, runStory, storiesNamed, storyFiles } from '../tests/setup/story.ts';
 import { writeBaseline } from './generate-migrations.ts';
 
-const { positionals: names, values: options } = parseArgs({
-  allowPositionals: true,
-  options: { watch: { type: 'boolean', short: 'w', default: false } },
-});
+const { positionals: names, values: options } = readOptions(() =>
+  parseArgs({
+    allowPositionals: true,
+    options: { watch: { type: 'boolean', short: 'w', default: false } },
+  }),
+);
 
 /** The stories that were asked for; a name that means none ends the command. */
 async function chosenStories(): Promise<string[]> {

@@ -5,29 +5,34 @@
  * them at once, and exits 1 when one is not found.
  */
 import { parseArgs } from 'node:util';
-import { numberOption } from '../../local/options.ts';
+import { nameOption, numberOption, readOptions } from '../../local/options.ts';
 import { startStack } from '../../local/stack.ts';
 import { attack } from './attack.ts';
 import { plantAll, plants } from './plants.ts';
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '1' },
-    turns: { type: 'string' },
-    seed: { type: 'string' },
-    plant: { type: 'string' },
-    plants: { type: 'boolean', default: false },
-  },
+const { seed, minutes, turns, names, all } = readOptions(() => {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '1' },
+      turns: { type: 'string' },
+      seed: { type: 'string', default: String(Math.floor(Math.random() * 1_000_000)) },
+      plant: { type: 'string' },
+      plants: { type: 'boolean', default: false },
+    },
+  });
+  const known = Object.keys(plants);
+  const one = values.plant === undefined ? [] : [nameOption('--plant', values.plant, known)];
+  return {
+    seed: numberOption('--seed', values.seed, { least: 0, whole: true }),
+    minutes: numberOption('--minutes', values.minutes, { least: 0.01, whole: false }),
+    turns:
+      values.turns === undefined
+        ? undefined
+        : numberOption('--turns', values.turns, { least: 1, whole: true }),
+    names: values.plants ? known : one,
+    all: values.plants,
+  };
 });
-const seed = numberOption('--seed', values.seed ?? String(Math.floor(Math.random() * 1_000_000)), {
-  least: 0,
-  whole: true,
-});
-const minutes = numberOption('--minutes', values.minutes, { least: 0.01, whole: false });
-const turns =
-  values.turns === undefined ? undefined : numberOption('--turns', values.turns, { least: 1, whole: true });
-
-const names = values.plants ? Object.keys(plants) : values.plant === undefined ? [] : [values.plant];
 const length = turns ? `with ${turns} requests of each of six workers` : `for ${minutes} minutes`;
 console.log(`Attacking ${length}, seed ${seed}${names.length > 0 ? `, with ${names.length} holes` : ''} …`);
 const stack = await startStack();
@@ -44,7 +49,7 @@ const { requests, answers, findings } = await attack(
 const counts = Object.entries(answers).map(([status, count]) => `${count} × ${status}`);
 console.log(`${requests} requests in ${Math.round((Date.now() - began) / 1000)} s: ${counts.join(', ')}`);
 
-if (values.plants) {
+if (all) {
   const missed = names.filter((name) => !findings.some(({ what }) => plants[name]?.foundAs.test(what)));
   for (const name of names) console.log(`${missed.includes(name) ? 'NOT FOUND' : 'found'}  ${name}`);
   console.log(`${names.length - missed.length} of ${names.length} holes were found, seed ${seed}.`);

@@ -3,7 +3,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { numberOption } from '../../local/options.ts';
+import { nameOption, numberOption, readOptions } from '../../local/options.ts';
 import { plants } from './plants.ts';
 import { type Options, type Report, torture } from './run.ts';
 
@@ -88,7 +88,8 @@ async function sweep(options: Options): Promise<number> {
   return missed === 0 ? 0 : 1;
 }
 
-async function main(): Promise<number> {
+/** What was asked for, as text and as what it means. */
+function asked() {
   const { values } = parseArgs({
     options: {
       minutes: { type: 'string', default: '1' },
@@ -103,10 +104,6 @@ async function main(): Promise<number> {
       help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) {
-    print([HELP]);
-    return 0;
-  }
   const options: Options = {
     seed: numberOption('--seed', values.seed, { least: 0, whole: true }),
     seconds: numberOption('--minutes', values.minutes, { least: 0.01, whole: false }) * 60,
@@ -114,12 +111,23 @@ async function main(): Promise<number> {
     ...(values.calls === undefined
       ? {}
       : { calls: numberOption('--calls', values.calls, { least: 1, whole: true }) }),
-    ...(values.plant ? { plant: values.plant } : {}),
+    ...(values.plant === undefined
+      ? {}
+      : { plant: nameOption('--plant', values.plant, Object.keys(plants)) }),
     faults: !values['no-faults'],
     http: !values['no-http'],
     pool: !values['no-pool'],
     say: (line) => console.log(line),
   };
+  return { values, options };
+}
+
+async function main(): Promise<number> {
+  const { values, options } = readOptions(asked);
+  if (values.help) {
+    print([HELP]);
+    return 0;
+  }
   if (values.plants)
     return sweep({
       ...{ seed: options.seed, seconds: options.seconds, workers: options.workers ?? 12 },

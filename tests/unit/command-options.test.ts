@@ -18,11 +18,36 @@ test('a number that is none is refused by the name of its option', () => {
 });
 
 test.each([
-  ['scripts/sweep.ts', undefined],
-  ['scripts/sweep.ts', 'xyz'],
-  ['scripts/sweep.ts', 'postgresql://postgres:secret@127.0.0.1:1/postgres'],
-  ['scripts/audit-checkpoint.ts', 'https://example.test'],
-])('%s says in a line what is wrong with DATABASE_URL %s', async (script, url) => {
+  ['tests/attack/main.ts', '--minutes', 'abc'],
+  ['tests/attack/main.ts', '--plant', 'nothing'],
+  ['tests/torture/main.ts', '--minutes', 'abc'],
+  ['tests/torture/main.ts', '--plant', 'nothing'],
+  ['bench/main.ts', '--fast', ''],
+])('%s says in a line what is wrong with %s %s', async (script, option, text) => {
+  const { exitCode, stderr } = await execa(process.execPath, [script, `${option}=${text}`], {
+    ...{ cwd: root, reject: false },
+  });
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/^[^\n]+$/);
+  expect(stderr).toContain(option);
+});
+
+/** The one in `.env.example`: bytes 0 to 31. */
+const developmentKey = Buffer.from(Array.from({ length: 32 }, (_, byte) => byte)).toString('base64');
+
+test.each([
+  ['scripts/sweep.ts', undefined, /is not set/],
+  ['scripts/sweep.ts', 'xyz', /must be an address/],
+  ['scripts/sweep.ts', 'postgresql://postgres:secret@127.0.0.1:1/postgres', /no connection.*ECONNREFUSED/],
+  [
+    'scripts/sweep.ts',
+    'postgresql://postgres:secret@/postgres?host=/no/such/folder',
+    /no connection.*ENOENT/,
+  ],
+  ['scripts/sweep.ts', 'postgresql://postgres:%c3@127.0.0.1/postgres', /no connection/],
+  ['scripts/audit-checkpoint.ts', 'https://example.test', /must be an address/],
+  ['scripts/rotate-keys.ts', undefined, /is not set/],
+])('%s says in a line what is wrong with DATABASE_URL %s', async (script, url, words) => {
   const { privateKey } = await import('node:crypto').then(({ generateKeyPairSync }) =>
     generateKeyPairSync('ed25519'),
   );
@@ -30,11 +55,13 @@ test.each([
     cwd: root,
     env: {
       DATABASE_URL: url,
+      PHI_MASTER_KEYS: JSON.stringify({ development: developmentKey }),
       AUDIT_SIGNING_KEY: privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
     },
     reject: false,
   });
   expect(exitCode).toBe(1);
   expect(stderr).toMatch(/^DATABASE_URL[^\n]*$/);
+  expect(stderr).toMatch(words);
   expect(stderr).not.toContain('secret');
 });
