@@ -57,6 +57,34 @@ async function pendingMigrations(root: string, port: number): Promise<string[]> 
   }
 }
 
+/** SQL without what the CLI leaves out where it cuts a migration into its statements. */
+const withoutGaps = (sql: string) => sql.replace(/[\s;]+/g, '');
+
+/**
+ * Files of `supabase/migrations` whose text is another than the one that the database once ran. The CLI goes by their
+ * versions alone, so it does not run them again.
+ */
+export async function changedMigrations(root: string, port: number): Promise<string[]> {
+  const client = new pg.Client({ connectionString: databaseUrl(port) });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ version: string; ran: string }>(
+      `select version, array_to_string(statements, '') as ran from supabase_migrations.schema_migrations
+        where statements is not null`,
+    );
+    const ran = new Map(rows.map((row) => [row.version, withoutGaps(row.ran)]));
+    const changed: string[] = [];
+    for (const file of await sqlFiles(join(root, 'supabase', 'migrations'))) {
+      const before = ran.get(basename(file).split('_')[0] ?? '');
+      if (before !== undefined && before !== withoutGaps(await readFile(file, 'utf8')))
+        changed.push(basename(file));
+    }
+    return changed;
+  } finally {
+    await client.end();
+  }
+}
+
 /** Path of the `supabase` command that `npm ci` installed. */
 function cliPath(): string {
   return join(packageFolder('supabase/package.json'), '..', '.bin', 'supabase');

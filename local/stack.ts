@@ -21,7 +21,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { type FunctionsHost, startFunctions } from './functions.ts';
 import { startGateway } from './gateway.ts';
-import { applyBaseline, migrate, schemaFingerprint } from './migrate.ts';
+import { applyBaseline, changedMigrations, migrate, schemaFingerprint } from './migrate.ts';
 import { claimPort, StackError } from './ports.ts';
 import {
   clearLeftovers,
@@ -416,6 +416,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 
     await bootDatabase();
     cleanUp.push(() => database.stop());
+    if (options.dataDir)
+      for (const name of await changedMigrations(root, dbPort))
+        say(
+          `${name} has changed since this database was made, which stays as it was: npm run reset makes it anew.`,
+        );
     await migrate({ root, port: dbPort, seed, say });
     if (!options.rateLimits) await liftRateLimits(dbPort);
 

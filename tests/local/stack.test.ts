@@ -1,7 +1,7 @@
 /** The stack itself: what happens when ports are taken and when processes die. */
 
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,6 +10,7 @@ import { createClient } from '@supabase/supabase-js';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { claimPort } from '../../local/ports.ts';
+import { projectRoot } from '../../local/settings.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 
 const password = 'demo-password-1234';
@@ -50,6 +51,37 @@ test('a data folder in which nothing can be written is reported in one line', as
     );
   } finally {
     await rm(folder, { recursive: true });
+  }
+});
+
+test('a kept database whose migration has changed since is told of in one line', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'kept-'));
+  const migrations = join(root, 'supabase', 'migrations');
+  /** What is said of a start that has to do with changed migrations. */
+  const start = async () => {
+    const said: string[] = [];
+    const dataDir = join(root, 'data', 'pgdata');
+    const stack = await startStack({
+      ...{ root, dataDir, durable: false, seed: false, api: false },
+      ...{ quiet: false, say: (line: string) => said.push(line) },
+    });
+    await stack.stop();
+    return said.filter((line) => line.includes('changed'));
+  };
+  try {
+    // The server may run as another user.
+    await chmod(root, 0o755);
+    await mkdir(join(root, 'supabase'));
+    for (const name of ['config.toml', 'migrations'])
+      await cp(join(projectRoot, 'supabase', name), join(root, 'supabase', name), { recursive: true });
+    expect(await start()).toEqual([]);
+    const [name = ''] = await readdir(migrations);
+    await appendFile(join(migrations, name), 'create table public.later ();\n');
+    expect(await start()).toEqual([
+      `${name} has changed since this database was made, which stays as it was: npm run reset makes it anew.`,
+    ]);
+  } finally {
+    await rm(root, { recursive: true });
   }
 });
 
