@@ -124,7 +124,7 @@ async function holdSomething(supabase: SupabaseClient): Promise<void> {
   const query = { therapistId, clientId, from: new Date().toISOString(), to, minutes: 60, timeZone };
   const slots = await findOpenSlots(supabase, query);
   const [slot, later] = [slots[0], slots.at(-1)];
-  if (!slot || !later) return;
+  if (!slot || !later || slot === later) return;
   const wanted = { ...query, holdSeconds: HOLD_SECONDS };
   // One that is let go, so that the hold funnel has more than one end. Its time may be offered to the waitlist at once, so
   // that the one to keep is another.
