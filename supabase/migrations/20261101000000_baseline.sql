@@ -12759,7 +12759,11 @@ begin
       before := private.rows_of_sessions(actor.organization_id, session_ids);
       set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
       update public.sessions as session
-      set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of
+      set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of,
+        -- The day of service may become another.
+        cpt_modifiers = private.followed_modifiers(
+          session, jsonb_populate_record(session, jsonb_build_object('start_time', each.new_start_time))
+        )
       from unnest(moved) as each
       where session.organization_id = actor.organization_id and session.id = each.id;
       update public.session_groups as known
@@ -23041,8 +23045,8 @@ grant select on public.therapist_credentials to authenticated, service_role;
 -- === schemas/payers/modifiers.sql ===
 
 -- Purpose: the modifiers of what is booked follow what they are derived from: payer, code, level of who renders, place and day.
--- Objects: private.derived_modifiers, followed_modifiers and moved_modifiers; remember_modifiers, follow_modifiers and the
---          triggers that call them.
+-- Objects: private.derived_modifiers, followed_modifiers and moved_modifiers; remembered_modifiers, remember_modifiers,
+--          follow_modifiers and the triggers that call them.
 -- Watch for: modifiers that somebody chose stay. Chosen are those that are not what is derived at that moment, so it is asked
 --            before a change which sessions have theirs derived, and after it those get what is derived then. What is
 --            completed is corrected through correct_visit alone.
@@ -23160,11 +23164,27 @@ begin
     where session.organization_id = of_organization and session.client_id = any (client_ids)
       and session.start_time >= first_time and session.start_time < last_time
       and session.status in ('scheduled', 'in_progress')
+      -- A rule of a code says nothing of the others, and a payer's rule only what telehealth has.
+      and (table_name <> 'payer_code_rules' or session.cpt_code is null
+        or session.cpt_code in (becomes ->> 'cpt_code', was ->> 'cpt_code'))
+      and (table_name <> 'payer_rules' or private.place_of(session.location_type) = 'telehealth')
   );
 end
 $$;
 comment on function private.sessions_derived_from(name, jsonb, jsonb) is
   'Sessions that are not completed and whose modifiers may depend on a row of this table, as it was or as it becomes.';
+
+-- A statement empties it before it ends, so that no transaction ever sees another's rows.
+create unlogged table private.remembered_modifiers (
+  organization_id uuid not null,
+  session_id uuid not null,
+  primary key (organization_id, session_id)
+);
+comment on table private.remembered_modifiers is
+  'Sessions with derived modifiers, from the moment when a statement is about to change what they are derived from until '
+  'the end of that statement.';
+alter table private.remembered_modifiers enable row level security;
+create policy deny_all on private.remembered_modifiers using (false);
 
 create function private.remember_modifiers()
 returns trigger
@@ -23173,22 +23193,38 @@ security definer
 set search_path = ''
 as $$
 declare
-  of_organization constant text := to_jsonb(new) ->> case tg_table_name when 'organizations' then 'id' else 'organization_id' end;
-  remembered jsonb := coalesce(nullif(current_setting('therapist_sessions.derived_modifiers', true), '')::jsonb, '{}');
-  session_ids jsonb;
+  of_organization constant uuid := (to_jsonb(new) ->> case tg_table_name when 'organizations' then 'id' else 'organization_id' end)::uuid;
+  was constant jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) end;
+  organization record;
 begin
-  select jsonb_agg(session.id) into session_ids
-  from unnest(private.sessions_derived_from(
-    tg_table_name, case when tg_op = 'UPDATE' then to_jsonb(old) end, to_jsonb(new)
-  )) as named (id)
-  join public.sessions as session on session.organization_id = of_organization::uuid and session.id = named.id
-  where session.cpt_modifiers = private.derived_modifiers(session);
-  -- Of each row of the statement, before it is changed: one session may depend on several.
-  if session_ids is not null then
-    perform set_config('therapist_sessions.derived_modifiers', (remembered || jsonb_build_object(
-      of_organization, coalesce(remembered -> of_organization, '[]') || session_ids
-    ))::text, true);
-  end if;
+  -- Everybody's service code is of every organization.
+  for organization in
+    select known.id from public.organizations as known
+    where known.id = of_organization or of_organization is null
+    order by known.id
+  loop
+    if of_organization is null then
+      perform private.take_row_organization(organization.id, tg_table_name);
+    end if;
+    -- Of each row of the statement, before it is changed: one session may depend on several, and is derived once.
+    insert into private.remembered_modifiers (organization_id, session_id)
+    select session.organization_id, session.id
+    from (
+      select named.id
+      from unnest(private.sessions_derived_from(
+        tg_table_name, was,
+        to_jsonb(new) || case when of_organization is null then jsonb_build_object('organization_id', organization.id) else '{}' end
+      )) as named (id)
+      where not exists (
+        select from private.remembered_modifiers as known
+        where known.organization_id = organization.id and known.session_id = named.id
+      )
+      offset 0
+    ) as asked
+    join public.sessions as session on session.organization_id = organization.id and session.id = asked.id
+    where session.cpt_modifiers = private.derived_modifiers(session)
+    on conflict do nothing;
+  end loop;
   return new;
 end
 $$;
@@ -23202,32 +23238,33 @@ security definer
 set search_path = ''
 as $$
 declare
-  of_organization constant uuid := (to_jsonb(new) ->> case tg_table_name when 'organizations' then 'id' else 'organization_id' end)::uuid;
-  remembered constant jsonb := nullif(current_setting('therapist_sessions.derived_modifiers', true), '')::jsonb;
-  session_ids uuid[];
-  before jsonb;
+  followed record;
   former text;
 begin
-  if not coalesce(remembered ? of_organization::text, false) then
-    return null;
-  end if;
-  perform set_config('therapist_sessions.derived_modifiers', (remembered - of_organization::text)::text, true);
-  select array_agg(session.id), jsonb_agg(to_jsonb(session)) into session_ids, before
-  from (
-    select distinct item.value::uuid as id
-    from jsonb_array_elements_text(remembered -> of_organization::text) as item (value)
-  ) as named
-  join public.sessions as session on session.organization_id = of_organization and session.id = named.id
-  where session.cpt_modifiers <> private.derived_modifiers(session);
-  if session_ids is null then
-    return null;
-  end if;
-  former := private.enter_booking();
-  update public.sessions as session
-  set cpt_modifiers = private.derived_modifiers(session), updated_at = clock_timestamp()
-  where session.organization_id = of_organization and session.id = any (session_ids);
-  perform private.audit_written(of_organization, before, private.rows_of_sessions(of_organization, session_ids));
-  perform private.leave_booking(null, former);
+  for followed in
+    with remembered as (
+      -- Whoever comes by REST may delete nothing without a condition.
+      delete from private.remembered_modifiers as known
+      where known.session_id is not null
+      returning known.organization_id, known.session_id
+    )
+    select session.organization_id, array_agg(session.id) as session_ids, jsonb_agg(to_jsonb(session)) as before
+    from remembered
+    join public.sessions as session
+      on session.organization_id = remembered.organization_id and session.id = remembered.session_id
+    where session.status in ('scheduled', 'in_progress') and session.cpt_modifiers <> private.derived_modifiers(session)
+    group by session.organization_id
+    order by session.organization_id
+  loop
+    former := private.enter_booking();
+    update public.sessions as session
+    set cpt_modifiers = private.derived_modifiers(session), updated_at = clock_timestamp()
+    where session.organization_id = followed.organization_id and session.id = any (followed.session_ids);
+    perform private.audit_written(
+      followed.organization_id, followed.before, private.rows_of_sessions(followed.organization_id, followed.session_ids)
+    );
+    perform private.leave_booking(null, former);
+  end loop;
   return null;
 end
 $$;
@@ -23237,31 +23274,29 @@ comment on function private.follow_modifiers() is
 create trigger d_remember_modifiers before insert or update on public.client_coverages
   for each row execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert or update on public.client_coverages
-  for each row execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 create trigger d_remember_modifiers before insert or update of telehealth_modifier, valid_from, valid_to
   on public.payer_rules
   for each row execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert or update of telehealth_modifier, valid_from, valid_to
   on public.payer_rules
-  for each row execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 create trigger d_remember_modifiers before insert or update of cpt_code, modifiers, valid_from, valid_to
   on public.payer_code_rules
   for each row execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert or update of cpt_code, modifiers, valid_from, valid_to
   on public.payer_code_rules
-  for each row execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 create trigger d_remember_modifiers before update of time_zone on public.clients
   for each row when (new.time_zone is distinct from old.time_zone)
   execute function private.remember_modifiers();
 create trigger d_follow_modifiers after update of time_zone on public.clients
-  for each row when (new.time_zone is distinct from old.time_zone)
-  execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 create trigger d_remember_modifiers before update of time_zone on public.organizations
   for each row when (new.time_zone is distinct from old.time_zone)
   execute function private.remember_modifiers();
 create trigger d_follow_modifiers after update of time_zone on public.organizations
-  for each row when (new.time_zone is distinct from old.time_zone)
-  execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 -- Alone, so that no session is confirmed meanwhile with the modifiers of the former level.
 select private.write_alone('{therapists}', 'update of credential');
 create trigger b_guard_credential before update of credential on public.therapists
@@ -23271,13 +23306,27 @@ create trigger d_remember_modifiers before update of credential on public.therap
   for each row when (new.credential is distinct from old.credential)
   execute function private.remember_modifiers();
 create trigger d_follow_modifiers after update of credential on public.therapists
-  for each row when (new.credential is distinct from old.credential)
-  execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 -- An operator corrects the days of a credential; what follows from a change of therapists is followed there.
+create trigger a_take_organization before insert or update on public.therapist_credentials
+  for each statement when (pg_trigger_depth() = 0 and private.is_direct_write())
+  execute function private.take_written_organization();
+create trigger b_guard_credential before insert or update on public.therapist_credentials
+  for each row when (pg_trigger_depth() = 0) execute function private.guard_coverage();
+create trigger refuse_delete before delete or truncate on public.therapist_credentials
+  for each statement
+  execute function private.refuse_write('restrict_violation', 'a therapist''s credentials are records and cannot be deleted',
+    'Correct the credential, or its days, with an update.');
 create trigger d_remember_modifiers before insert or update on public.therapist_credentials
   for each row when (pg_trigger_depth() = 0) execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert or update on public.therapist_credentials
-  for each row when (pg_trigger_depth() = 0) execute function private.follow_modifiers();
+  for each statement when (pg_trigger_depth() = 0) execute function private.follow_modifiers();
+create trigger d_wake_slots after update on public.therapist_credentials
+  referencing new table as changed_rows for each statement
+  when (pg_trigger_depth() = 0) execute function private.wake_for_rules();
+create trigger d_wake_slots_for_inserted after insert on public.therapist_credentials
+  referencing new table as changed_rows for each statement
+  when (pg_trigger_depth() = 0) execute function private.wake_for_rules();
 
 -- === schemas/payers/code_changes.sql ===
 
@@ -23386,11 +23435,9 @@ create trigger c_recount_ended after update of valid_to on public.service_codes
   for each row when (new.valid_to is distinct from old.valid_to and new.unit_minutes <> 15)
   execute function private.recount_after_code();
 create trigger d_remember_modifiers before insert on public.service_codes
-  for each row when (new.organization_id is not null and new.session_type is not null)
-  execute function private.remember_modifiers();
+  for each row when (new.session_type is not null) execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert on public.service_codes
-  for each row when (new.organization_id is not null and new.session_type is not null)
-  execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
 
 -- === schemas/audit/proof.sql ===
 

@@ -1,7 +1,7 @@
 -- Modifiers that nobody chose follow whatever they are derived from, on every way, until the session is completed. Modifiers
 -- that somebody chose stay.
 begin;
-select plan(33);
+select plan(43);
 select tests.open_clinic();
 select tests.add('public.payers', jsonb_build_array(
   jsonb_build_object('organization_id', tests.id('clinic'), 'id', tests.id('lake')),
@@ -83,6 +83,53 @@ update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
 select is(pg_temp.at(tests.at(5, '12:00')), '{U3}', 'and back');
 update public.therapist_credentials set credential = 'BCBA' where therapist_id = tests.id('rbt');
 select is(pg_temp.at(tests.at(5, '12:00')), '{U4}', 'a corrected credential is followed');
+
+-- Several rows of one statement, and what is not written after all
+select tests.add('public.payers', jsonb_build_array(jsonb_build_object('organization_id', tests.id('clinic'), 'id', tests.id('bay'))));
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, valid_from, valid_to)
+select tests.id('clinic'), tests.id('bay'), rule.code, rule.modifiers, coalesce(tests.at(rule.first)::date, '2020-01-01'), tests.at(rule.last)::date
+from (values ('97153', '{"technician": ["W1"]}'::jsonb, null::integer, 14), ('97153', '{"technician": ["W7"]}', 15, null),
+  ('97154', '{"technician": ["G1"]}', null, 12), ('97154', '{"technician": ["G2"]}', 13, null), ('97155', '{"qhp": ["W5"]}', null, null)) as rule (code, modifiers, first, last);
+select tests.cover('ben', 'bay');
+create function pg_temp.made(name text, therapist text, starts timestamptz, code text, extra jsonb default '{}') returns void language sql as $$
+  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, session_type, group_id)
+  values (tests.id('clinic'), tests.id(name), tests.id(therapist), tests.id('ben'), starts, starts + interval '1 hour', coalesce(extra ->> 'zone', 'UTC'), code,
+    extra ->> 'type', (extra ->> 'group')::uuid) $$;
+create function pg_temp.of(variadic names text[]) returns text language sql as $$
+  select string_agg(array_to_string(cpt_modifiers, '+', '-'), ' ' order by named.number) from unnest(names) with ordinality as named (name, number)
+  join public.sessions as session on session.id = tests.id(named.name) $$;
+select pg_temp.made('treated', 'rbt2', tests.at(10), '97153'), pg_temp.made('supervised', 'bcba', tests.at(10, '12:00'), '97155'),
+  pg_temp.made('rendered', 'rbt2', now() - interval '3 days', '97153'), pg_temp.made('begun', 'rbt2', now() - interval '2 days', '97153');
+update public.sessions set status = 'in_progress' where id in (tests.id('rendered'), tests.id('begun'));
+update public.sessions set status = 'completed' where id = tests.id('rendered');
+update public.payer_code_rules set modifiers = case cpt_code when '97153' then '{"technician": ["W2"]}' else '{"qhp": ["W6"]}'::jsonb end
+where payer_id = tests.id('bay') and (cpt_code = '97155' or valid_to is not null and cpt_code = '97153');
+select is(pg_temp.of('treated', 'supervised'), 'W2 W6', 'two rules of one payer at once');
+select is(pg_temp.of('begun', 'rendered'), 'W2 W1', 'what has begun follows, what is completed does not');
+insert into public.client_coverages (organization_id, id, client_id, payer_id, valid_from)
+select organization_id, id, client_id, payer_id, valid_from from public.client_coverages where client_id = tests.id('ben') on conflict do nothing;
+update public.sessions set cpt_modifiers = '{U9}' where id = tests.id('treated');
+update public.client_coverages set priority = 2 where client_id = tests.id('ben');
+select is(pg_temp.of('treated'), 'U9', 'a coverage that was there already leaves what is chosen later');
+select is_empty('select * from private.remembered_modifiers', 'no statement leaves anything remembered');
+
+-- Days that are not written to the session itself
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+values (tests.id('clinic'), tests.id('group'), tests.id('rbt2'), tests.at(12), tests.at(12, '11:00'));
+select pg_temp.made('together', 'rbt2', tests.at(12), '97154', jsonb_build_object('group', tests.id('group')));
+update public.session_groups set start_time = tests.at(13), end_time = tests.at(13, '11:00') where id = tests.id('group');
+select is(pg_temp.of('together'), 'G2', 'a group moves to another day');
+select pg_temp.made('late', 'rbt2', tests.at(14, '23:30'), '97153', '{"zone": "America/Vancouver"}');
+update public.sessions set civil_start = civil_start + interval '1 hour' where id = tests.id('late');
+select is(tests.call('super', $$ select public.resync_zone('America/Vancouver') $$) #>> '{body,movedCount}', '1', 'a session goes back to its civil time');
+select is(pg_temp.of('late'), 'W7', 'on the next day');
+
+-- What everybody has, and what is never deleted
+select pg_temp.made('evening', 'rbt2', tests.at(16), null, '{"type": "evening"}');
+select is(pg_temp.of('evening'), 'W7', 'a session type that is unknown means treatment');
+insert into public.service_codes (code, description, levels, valid_from, session_type) values ('T1024', 'A service', '{technician}', tests.at(16)::date, 'evening');
+select is(pg_temp.of('evening'), '', 'until everybody has a code that it means');
+select is(tests.error_code('postgres', format('delete from public.therapist_credentials where therapist_id = %L', tests.id('rbt2'))), '23001', 'a credential is corrected, not deleted');
 
 select is_empty('select * from tests.broken_claims()', 'the claims are sound');
 select * from finish();

@@ -394,6 +394,7 @@ export const relations: Record<string, RelationExpectation> = {
   'private.imported_sessions': closed,
   'private.let_beside': closed,
   'private.rate_limits': closed,
+  'private.remembered_modifiers': closed,
   'private.session_note_versions': closed,
   'private.visit_claims': closed,
   'audit.events': readable(

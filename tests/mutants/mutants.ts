@@ -2260,8 +2260,8 @@ where true`,
   {
     name: 'a promotion overwrites modifiers that somebody chose',
     file: 'supabase/schemas/payers/modifiers.sql',
-    from: 'where session.cpt_modifiers = private.derived_modifiers(session);',
-    to: 'where true;',
+    from: 'where session.cpt_modifiers = private.derived_modifiers(session)',
+    to: 'where true',
     tests: ['modifiers_of_a_booking.sql'],
   },
   {

@@ -202,7 +202,11 @@ begin
       before := private.rows_of_sessions(actor.organization_id, session_ids);
       set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
       update public.sessions as session
-      set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of
+      set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of,
+        -- The day of service may become another.
+        cpt_modifiers = private.followed_modifiers(
+          session, jsonb_populate_record(session, jsonb_build_object('start_time', each.new_start_time))
+        )
       from unnest(moved) as each
       where session.organization_id = actor.organization_id and session.id = each.id;
       update public.session_groups as known

@@ -103,8 +103,6 @@ create trigger c_recount_ended after update of valid_to on public.service_codes
   for each row when (new.valid_to is distinct from old.valid_to and new.unit_minutes <> 15)
   execute function private.recount_after_code();
 create trigger d_remember_modifiers before insert on public.service_codes
-  for each row when (new.organization_id is not null and new.session_type is not null)
-  execute function private.remember_modifiers();
+  for each row when (new.session_type is not null) execute function private.remember_modifiers();
 create trigger d_follow_modifiers after insert on public.service_codes
-  for each row when (new.organization_id is not null and new.session_type is not null)
-  execute function private.follow_modifiers();
+  for each statement execute function private.follow_modifiers();
