@@ -23175,7 +23175,7 @@ comment on function private.sessions_derived_from(name, jsonb, jsonb) is
   'Sessions that are not completed and whose modifiers may depend on a row of this table, as it was or as it becomes.';
 
 -- A statement empties it before it ends, so that no transaction ever sees another's rows.
-create unlogged table private.remembered_modifiers (
+create table private.remembered_modifiers (
   organization_id uuid not null,
   session_id uuid not null,
   primary key (organization_id, session_id)

@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(71);
+select plan(73);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -225,6 +225,16 @@ select is(pg_temp.offered(), null, 'nobody is offered anything while they are ar
 update public.clients set deleted_at = null where organization_id = tests.id('clinic') and id = tests.id('fay');
 select pg_temp.sweep();
 select is(pg_temp.offered(), 'fay 87', 'but once they are back');
+select tests.release('rbt', pg_temp.key_of('fay'));
+update public.therapist_credentials set credential = 'RBT' where organization_id = tests.id('clinic') and therapist_id = tests.id('rbt');
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+values (tests.id('clinic'), tests.id('eve'), '97155', tstzmultirange(tstzrange(tests.at(88), tests.at(89))));
+select pg_temp.cancelled(88);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'nor while their level of the day is entered wrong');
+update public.therapist_credentials set credential = 'BCBA' where organization_id = tests.id('clinic') and therapist_id = tests.id('rbt');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 88', 'but once it is corrected');
 select is_empty('select * from tests.broken_claims()', 'soundly');
 update public.therapists set credential = 'RBT' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 
