@@ -94,10 +94,10 @@ function openerOf(layer: Node): HTMLElement | null {
   if (!opened || opened.opener === document.body) return null;
   const { opener, keeper } = opened;
   if (opener.isConnected) return opener;
-  const same = elementOf(opener.dataset.id);
+  const same = elementOf(opener);
   if (same) return same;
   if (keeper?.isConnected) return keeper;
-  for (let around = opener.parentElement; around; around = around.parentElement)
+  for (let around: HTMLElement | null = opener; around; around = around.parentElement)
     if (openers.has(around)) return openerOf(around);
   return null;
 }
@@ -111,6 +111,11 @@ function openerOf(layer: Node): HTMLElement | null {
  */
 export function useLayer<Element extends HTMLElement>(onClose: () => void) {
   const layer = useRef<Element>(null);
+  // Before anything inside takes the focus, such as a refusal.
+  const [opened] = useState(() => {
+    const opener = (document.activeElement ?? document.body) as HTMLElement;
+    return { opener, keeper: opener.closest<HTMLElement>('[data-keeps-focus]') };
+  });
   const close = useRef(onClose);
   close.current = onClose;
   const onCancel = (event: { preventDefault(): void }) => {
@@ -121,13 +126,10 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
   useLayoutEffect(() => {
     const element = layer.current;
     if (!element) return;
-    const opener = (document.activeElement ?? document.body) as HTMLElement;
-    if (!element.contains(opener))
-      openers.set(element, { opener, keeper: opener.closest<HTMLElement>('[data-keeps-focus]') });
+    openers.set(element, opened);
     const isModal = element instanceof HTMLDialogElement;
     if (isModal) element.showModal();
-    // Something inside may have taken the focus already, such as a refusal.
-    else if (!element.contains(opener))
+    else if (!element.contains(document.activeElement))
       (element.querySelector<HTMLElement>('[data-autofocus]') ?? element).focus();
     const onKey = (event: { readonly key: string; preventDefault(): void }) => {
       if (event.key === 'Escape' && !document.querySelector('dialog[open]')) onCancel(event);

@@ -8,6 +8,7 @@ import {
   removeAvailabilityException,
   setWeeklyHours,
   type Therapist,
+  type TouchedByHours,
   WEEKDAYS,
   type Weekday,
   type WeeklyHours,
@@ -24,8 +25,8 @@ export interface HoursForm {
     readonly label: string;
     readonly spans: readonly Span[];
   }[];
-  /** What is shown is what is stored. */
-  readonly isSaved: boolean;
+  /** That what is shown is stored, in words, with how many sessions to come and live holds lie outside; else empty. */
+  readonly saved: string;
   add(day: Weekday): void;
   change(day: Weekday, index: number, changes: Partial<Span>): void;
   remove(day: Weekday, index: number): void;
@@ -37,6 +38,14 @@ export interface HoursForm {
 /** What a span begins with. */
 const usual: Span = { start: '09:00', end: '17:00' };
 
+const counted = (count: number, what: string) =>
+  count > 0 ? [`${count} ${what}${count === 1 ? '' : 's'}`] : [];
+
+function savedWords({ touched, touchedHolds }: TouchedByHours): string {
+  const outside = [...counted(touched, 'session'), ...counted(touchedHolds, 'hold')];
+  return outside.length > 0 ? `Saved. Outside these hours: ${outside.join(' and ')}.` : 'Saved.';
+}
+
 /**
  * The weekly hours of a therapist, to be edited and saved.
  *
@@ -46,9 +55,9 @@ export function useHours({ id: therapistId, availability_hours }: Therapist): Ho
   const supabase = useSupabase();
   const queries = useQueryClient();
   const [hours, setHours] = useState((availability_hours ?? {}) as WeeklyHours);
-  const [isSaved, setSaved] = useState(false);
+  const [saved, setSaved] = useState('');
   const set = (changes: WeeklyHours) => {
-    setSaved(false);
+    setSaved('');
     setHours((before) => ({ ...before, ...changes }));
   };
   const spansOf = (day: Weekday) => hours[day] ?? [];
@@ -58,7 +67,7 @@ export function useHours({ id: therapistId, availability_hours }: Therapist): Ho
       label: `${day[0]?.toUpperCase()}${day.slice(1)}`,
       spans: spansOf(day),
     })),
-    isSaved,
+    saved,
     add: (day) => set({ [day]: [...spansOf(day), usual] }),
     change: (day, index, changes) =>
       set({
@@ -67,8 +76,7 @@ export function useHours({ id: therapistId, availability_hours }: Therapist): Ho
     remove: (day, index) => set({ [day]: spansOf(day).toSpliced(index, 1) }),
     copyMonday: () => set(Object.fromEntries(WEEKDAYS.slice(1, 5).map((day) => [day, spansOf('monday')]))),
     async save() {
-      await setWeeklyHours(supabase, { hours, therapistId });
-      setSaved(true);
+      setSaved(savedWords(await setWeeklyHours(supabase, { hours, therapistId })));
       await queries.invalidateQueries({ queryKey: ['therapists'] });
     },
   };

@@ -224,6 +224,8 @@ interface Held {
   hasFocus: boolean;
 }
 const placeOf = ({ dataset }: HTMLElement) => `${dataset.at}${dataset.column}`;
+const byPlace = (a: HTMLElement, b: HTMLElement) =>
+  Number(placeOf(a) > placeOf(b)) - Number(placeOf(a) < placeOf(b));
 
 /**
  * One stop of the Tab key for all sessions; arrows go from one to the next. Each change draws new elements, and so the
@@ -233,13 +235,18 @@ function roveIn(root: HTMLElement, held: { current: Held | null }) {
   const items = () =>
     [...root.querySelectorAll<HTMLElement>('.ec-event[data-id]')]
       .filter((item) => item.getAttribute('role') === 'button')
-      .sort((a, b) => placeOf(a).localeCompare(placeOf(b)));
+      .sort(byPlace);
   const update = () => {
     const all = items();
     const last = held.current;
     const isDown = last?.hasFocus && (isLost() || document.activeElement === root);
-    const same = all.find((item) => item === document.activeElement || item.dataset.id === last?.id);
-    const next = isDown ? (all.find((item) => placeOf(item) > last.place) ?? all.at(-1)) : all[0];
+    // Time of several therapists is drawn in the column of each.
+    const copies = all.filter((item) => item.dataset.id === last?.id);
+    const same =
+      all.find((item) => item === document.activeElement) ??
+      copies.find((item) => placeOf(item) === last?.place) ??
+      copies[0];
+    const next = isDown ? (all.find((item) => placeOf(item) >= last.place) ?? all.at(-1)) : all[0];
     const stop = same ?? next;
     for (const item of all) item.tabIndex = item === stop ? 0 : -1;
     if (isDown) (stop ?? root).focus({ preventScroll: true });
@@ -262,16 +269,22 @@ function roveIn(root: HTMLElement, held: { current: Held | null }) {
     update,
     onKey(event: KeyboardEvent) {
       const here = document.activeElement as HTMLElement | null;
-      if (!event.key.startsWith('Arrow') || (here !== root && !here?.dataset.id)) return;
-      event.preventDefault();
+      if (!here || !event.key.startsWith('Arrow') || event.altKey || event.ctrlKey || event.metaKey) return;
+      // A press of the mouse beside all sessions gives the focus to the calendar: the arrows scroll then, as elsewhere.
+      if (here === root ? !held.current?.hasFocus : !here.dataset.id) return;
       const to = here === root ? items()[0] : neighbour(here, event.key);
-      to?.focus();
+      if (!to) return;
+      event.preventDefault();
+      to.focus();
     },
-    onFocus({ target }: FocusEvent) {
+    onFocus({ target, relatedTarget }: FocusEvent) {
       const item = target as HTMLElement;
       if (item.dataset.id) held.current = { id: item.dataset.id, place: placeOf(item), hasFocus: true };
-      // The focus is given back to the calendar when what had it is gone; a press of the mouse means nothing by it.
-      else if (item === root && held.current && root.matches(':focus-visible')) held.current.hasFocus = true;
+      // The focus is given back to the calendar when what had it is gone; a press of the mouse leaves what has it.
+      else if (item === root && held.current) {
+        if (root.matches(':focus-visible')) held.current.hasFocus = true;
+        else if (relatedTarget) held.current.hasFocus = false;
+      }
       update();
     },
     /** What is being removed is gone a moment later; what is left for something else is not given the focus again. */

@@ -146,10 +146,12 @@ describeInBrowser('a fault', () => {
     await page.getByRole('button', { name: 'Hold while I ask' }).click();
     await page.getByText('left to confirm').waitFor();
     await expectAccessible(page);
+    const block = page.locator('.ec-event.held');
+    await block.waitFor();
     await expireHold(clinic);
-    // The calendar has read that nothing is held any more: from now on only the clock says that the form has to change.
+    // The calendar reads that nothing is held any more: from then on only the clock says that the form has to change.
     await page.clock.fastForward('00:16');
-    await settled(page);
+    await block.waitFor({ state: 'detached' });
     await page.clock.fastForward('10:00');
     await page.getByText('The hold has ended').first().waitFor();
     await expectAccessible(page);

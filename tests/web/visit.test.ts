@@ -96,12 +96,18 @@ describeInBrowser('a visit', () => {
     await page.getByLabel('Monday, to').fill('12:00');
     await expectAccessible(page);
     await page.getByRole('button', { name: 'Save hours' }).click();
-    await page.getByText('Saved.').waitFor();
+    await page.getByText('Saved.', { exact: true }).waitFor();
     const [stored] = await rows<{ availability_hours: object }>(
       'select availability_hours from public.therapists where id = $1',
       [clinic.rbt.id],
     );
     expect(stored?.availability_hours).toMatchObject({ monday: [{ start: '08:30', end: '12:00' }] });
+
+    // Monday 11:00 to 12:00 lies within these hours, and outside the next.
+    await book(clinic, { start: on`2027-02-01T11:00` });
+    await page.getByLabel('Monday, to').fill('11:00');
+    await page.getByRole('button', { name: 'Save hours' }).click();
+    await page.getByText('Saved. Outside these hours: 1 session.', { exact: true }).waitFor();
     await context.close();
   });
 

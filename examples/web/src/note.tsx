@@ -3,7 +3,7 @@ import { Lock, Pen } from 'lucide-react';
 import { useState } from 'react';
 import { issueSentence, type SessionRow } from 'therapist-sessions';
 import { type NoteFields, type NoteState, useMe, useNote } from 'therapist-sessions/react';
-import { Button, Facts, Failure, Field, Form, Layer } from './ui.tsx';
+import { Button, Facts, Failure, Field, Form, Layer, State, takeFocus } from './ui.tsx';
 
 interface Props {
   readonly session: SessionRow;
@@ -22,16 +22,16 @@ const savingWords = { no: '', unsaved: 'Not saved yet', saving: 'Saving…', sav
 
 export function Note(props: Props) {
   const [isOpen, setOpen] = useState(false);
-  if (isOpen || (props.isOwn && props.session.status === 'in_progress')) return <OpenNote {...props} />;
+  if (isOpen || (props.isOwn && props.session.status === 'in_progress')) return <OpenNote {...props} isAsked={isOpen} />;
   return <Button label={`${props.isOwn ? 'Note' : 'Show note'} (recorded)`} icon={Pen} press={() => setOpen(true)} />;
 }
 
-function OpenNote({ session, isOwn, onChanged }: Props) {
+function OpenNote({ session, isOwn, isAsked, onChanged }: Props & { readonly isAsked: boolean }) {
   const { times } = useMe();
   const note = useNote(session, isOwn);
   const [step, setStep] = useState<'sign' | 'amend' | null>(null);
   const { note: stored, fields, isSigned } = note;
-  if (stored === undefined) return <Failure error={note.error} />;
+  const isPending = stored === undefined;
   const isReadOnly = !isOwn || (isSigned && step !== 'amend');
   const finish = async (isDone: boolean, text: string) => {
     if (isDone || step === 'sign') setStep(null);
@@ -39,12 +39,13 @@ function OpenNote({ session, isOwn, onChanged }: Props) {
   };
   return (
     <section aria-labelledby="note">
-      <h3 id="note">
+      <h3 id="note" tabIndex={-1} ref={isAsked ? takeFocus : undefined}>
         {isReadOnly && <Lock size={16} aria-hidden />} Note {stored && isSigned && `(${stored.status.replace('_', ' ')})`}
       </h3>
-      {!stored && isReadOnly && <p className="muted">There is no note yet.</p>}
+      <State pending={isPending} error={isPending && note.error} />
+      {stored === null && isReadOnly && <p className="muted">There is no note yet.</p>}
       {stored && isReadOnly && <Facts facts={Object.fromEntries(names.map((name) => [labels[name], fields[name] || '–']))} />}
-      {!isReadOnly && <Editor note={note} />}
+      {!isReadOnly && !isPending && <Editor note={note} />}
       {stored?.signature && (
         <p className="muted">
           Signed {times.moment(stored.signature.signedAt)} as {stored.signature.credential}.
@@ -62,7 +63,7 @@ function OpenNote({ session, isOwn, onChanged }: Props) {
           <p className="muted small-text">What was signed before stays, beside the new text.</p>
         </Form>
       )}
-      {!isReadOnly && !isSigned && session.status === 'in_progress' && (
+      {!isReadOnly && !isPending && !isSigned && session.status === 'in_progress' && (
         <Button label="Sign…" icon={Lock} disabled={note.busy || !!note.theirs} press={() => setStep('sign')} />
       )}
       {step === 'sign' && (

@@ -2,7 +2,7 @@
 import { CircleAlert, Clock, TriangleAlert } from 'lucide-react';
 import { minutesAndSeconds, type SessionsApiError } from 'therapist-sessions';
 import { type Booking, type BookingForm, useAction, useMe, useRefusal, useRunning } from 'therapist-sessions/react';
-import { Button, Failure, Field, Form, takeFocus } from './ui.tsx';
+import { Button, Failure, Field, Form, takeFocus, takeFocusInLayer } from './ui.tsx';
 
 /** A held booking: how long it lasts, and what to do with it. */
 export function Held({ booking, label, onAgain }: { booking: Booking; label: string; onAgain(): Promise<unknown> }) {
@@ -15,7 +15,7 @@ export function Held({ booking, label, onAgain }: { booking: Booking; label: str
   const Icon = tone === 'held' ? Clock : TriangleAlert;
   return (
     <section className={`held ${tone}`} aria-labelledby="held">
-      <h3 id="held" tabIndex={-1} ref={takeFocus}>
+      <h3 id="held" tabIndex={-1} ref={takeFocusInLayer}>
         {over ? 'The hold has ended' : 'Held for you'}
       </h3>
       {over ? (

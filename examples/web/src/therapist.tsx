@@ -39,7 +39,7 @@ export default function TherapistPage({ id }: { id: string }) {
 
 function Hours({ therapist }: { therapist: Therapist }) {
   const { times } = useMe();
-  const { days, isSaved, add, change, remove, copyMonday, save } = useHours(therapist);
+  const { days, saved, add, change, remove, copyMonday, save } = useHours(therapist);
   const { city } = clinicTimes(therapist.time_zone);
   return (
     <Form submit="Save hours" saying="Saving…" onSubmit={save}>
@@ -76,7 +76,7 @@ function Hours({ therapist }: { therapist: Therapist }) {
           {day === 'monday' && spans.length > 0 && <Button label="Same until Friday" look="small" press={copyMonday} />}
         </fieldset>
       ))}
-      <p role="status">{isSaved ? 'Saved.' : ''}</p>
+      <p role="status">{saved}</p>
     </Form>
   );
 }

@@ -204,6 +204,11 @@ export function Facts({ facts }: { facts: Readonly<Record<string, string | undef
 
 /** As a ref: gives the focus to what appears, which is to be read first. */
 export const takeFocus = (element: HTMLElement | null) => element?.focus();
+/** As a ref, too: unless somebody has gone on elsewhere than in the layer of what appears. */
+export const takeFocusInLayer = (element: HTMLElement | null) => {
+  const at = document.activeElement;
+  if (at === document.body || element?.closest('aside, dialog')?.contains(at)) element?.focus();
+};
 
 export function ErrorLine({ children }: { children: ReactNode }) {
   return (
