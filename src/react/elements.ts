@@ -111,11 +111,7 @@ function openerOf(layer: Node): HTMLElement | null {
  */
 export function useLayer<Element extends HTMLElement>(onClose: () => void) {
   const layer = useRef<Element>(null);
-  // Before anything inside takes the focus, such as a refusal.
-  const [opened] = useState(() => {
-    const opener = (document.activeElement ?? document.body) as HTMLElement;
-    return { opener, keeper: opener.closest<HTMLElement>('[data-keeps-focus]') };
-  });
+  const [before] = useState(() => document.activeElement);
   const close = useRef(onClose);
   close.current = onClose;
   const onCancel = (event: { preventDefault(): void }) => {
@@ -126,11 +122,13 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
   useLayoutEffect(() => {
     const element = layer.current;
     if (!element) return;
-    openers.set(element, opened);
+    // Something inside may have taken the focus already, such as a refusal.
+    const isInside = element.contains(document.activeElement);
+    const opener = ((isInside ? before : document.activeElement) ?? document.body) as HTMLElement;
+    openers.set(element, { opener, keeper: opener.closest<HTMLElement>('[data-keeps-focus]') });
     const isModal = element instanceof HTMLDialogElement;
     if (isModal) element.showModal();
-    else if (!element.contains(document.activeElement))
-      (element.querySelector<HTMLElement>('[data-autofocus]') ?? element).focus();
+    else if (!isInside) (element.querySelector<HTMLElement>('[data-autofocus]') ?? element).focus();
     const onKey = (event: { readonly key: string; preventDefault(): void }) => {
       if (event.key === 'Escape' && !document.querySelector('dialog[open]')) onCancel(event);
     };
