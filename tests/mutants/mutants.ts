@@ -2260,7 +2260,7 @@ where true`,
   {
     name: 'a promotion overwrites modifiers that somebody chose',
     file: 'supabase/schemas/payers/modifiers.sql',
-    from: 'where session.cpt_modifiers = private.derived_modifiers(session)',
+    from: 'where (asked.session).cpt_modifiers = private.derived_modifiers(asked.session)',
     to: 'where true',
     tests: ['modifiers_of_a_booking.sql'],
   },

@@ -161,22 +161,23 @@ begin
       perform private.take_row_organization(organization.id, tg_table_name);
     end if;
     -- Of each row of the statement, before it is changed: one session may depend on several, and is derived once.
+    -- Found first, then derived: within the join every session of the organization would be.
     insert into private.remembered_modifiers (organization_id, session_id)
-    select session.organization_id, session.id
+    select (asked.session).organization_id, (asked.session).id
     from (
-      select named.id
+      select session
       from unnest(private.sessions_derived_from(
         tg_table_name, was,
         to_jsonb(new) || case when of_organization is null then jsonb_build_object('organization_id', organization.id) else '{}' end
       )) as named (id)
+      join public.sessions as session on session.organization_id = organization.id and session.id = named.id
       where not exists (
         select from private.remembered_modifiers as known
         where known.organization_id = organization.id and known.session_id = named.id
       )
       offset 0
     ) as asked
-    join public.sessions as session on session.organization_id = organization.id and session.id = asked.id
-    where session.cpt_modifiers = private.derived_modifiers(session)
+    where (asked.session).cpt_modifiers = private.derived_modifiers(asked.session)
     on conflict do nothing;
   end loop;
   return new;
@@ -202,13 +203,19 @@ begin
       where known.session_id is not null
       returning known.organization_id, known.session_id
     )
-    select session.organization_id, array_agg(session.id) as session_ids, jsonb_agg(to_jsonb(session)) as before
-    from remembered
-    join public.sessions as session
-      on session.organization_id = remembered.organization_id and session.id = remembered.session_id
-    where session.status in ('scheduled', 'in_progress') and session.cpt_modifiers <> private.derived_modifiers(session)
-    group by session.organization_id
-    order by session.organization_id
+    select (asked.session).organization_id, array_agg((asked.session).id) as session_ids,
+      jsonb_agg(to_jsonb(asked.session)) as before
+    from (
+      select session
+      from remembered
+      join public.sessions as session
+        on session.organization_id = remembered.organization_id and session.id = remembered.session_id
+      where session.status in ('scheduled', 'in_progress')
+      offset 0
+    ) as asked
+    where (asked.session).cpt_modifiers <> private.derived_modifiers(asked.session)
+    group by (asked.session).organization_id
+    order by (asked.session).organization_id
   loop
     former := private.enter_booking();
     update public.sessions as session
