@@ -13486,7 +13486,7 @@ end
 $$;
 comment on function private.wake_for_rules() is
   'Trigger: a closure or time off that is withdrawn, a limit that is raised or ends, a payer''s other rule, a client who '
-  'comes on a caseload, and a member who is added may open time that could not be offered.';
+  'comes on a caseload, a member who is added, and a credential that is corrected may open time that could not be offered.';
 
 create function private.wake_for_role()
 returns trigger
